@@ -1,0 +1,234 @@
+"""Dense estimates of every arm, kept current outcome by outcome: what selectors read.
+
+Sums stay in plain lists, one per arm that was ever pulled; what a decision needs is derived from
+them once per outcome and lies ready in arrays. `Estimates.of` derives the same from whole arrays
+of sums with any leading axes, so that a simulator runs many runs with the code that serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import nan, sqrt
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.core.statistics import COLUMNS, Column
+
+__all__ = ["Estimates", "FloatArray", "Prior"]
+
+FloatArray = npt.NDArray[np.float64]
+
+_UNKNOWN_VARIANCE = 0.25
+"""The largest variance of a quality in [0, 1]."""
+_Z95 = 1.6448536269514722
+"""95th percentile of the standard normal."""
+_FAINT = 1e-9
+"""Counts a fading memory has let sink below this are forgotten; above lies no rounding error."""
+_NOTHING = (0.0,) * len(COLUMNS)
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """What is believed of each arm before its first pull; shapes ``(n_arms,)``.
+
+    It is configuration, never stored: posterior = prior + sums. A weight of 0 is no belief.
+    """
+
+    weight: FloatArray
+    mean: FloatArray
+
+    @classmethod
+    def none(cls, n_arms: int) -> Prior:
+        """Return the prior that believes nothing."""
+        return cls(np.zeros(n_arms), np.full(n_arms, 0.5))
+
+
+class Estimates:
+    """Estimates per arm; every array has shape ``(*lead, n_arms)``.
+
+    Attributes:
+        n: Finished pulls with a reward, the prior's weight included.
+        mean: Mean reward in [0, 1]; the prior's where n is 0.
+        variance: Variance of the reward; 0.25 where it is not known.
+        root_inverse: 1 / sqrt(n + pending), and 1 where that is 0: what optimism shrinks with.
+        trials: Pulls begun and not expired, with a reward or not.
+        p_fail: Share of calls that failed.
+        any_failed: Whether any share may be above 0.
+        seconds: Mean seconds of a successful call, 0 where unknown.
+        speed: Output tokens per second, nan where unknown.
+        tokens_out: Mean output tokens of a call, nan where unknown.
+        tokens_out_p95: 95th percentile of output tokens, nan where unknown.
+        pulls: Sum over the arms of n + pending, shape ``(*lead, 1)``.
+        begun: Sum over the arms of trials, shape ``(*lead, 1)``.
+    """
+
+    __slots__ = (
+        "_counted",
+        "_sums",
+        "any_failed",
+        "begun",
+        "mean",
+        "n",
+        "p_fail",
+        "prior",
+        "pulls",
+        "rates_quality",
+        "root_inverse",
+        "seconds",
+        "speed",
+        "tokens_out",
+        "tokens_out_p95",
+        "trials",
+        "variance",
+    )
+
+    def __init__(self, n_arms: int, *, prior: Prior | None = None) -> None:
+        self.prior = prior or Prior.none(n_arms)
+        self.rates_quality = False
+        self._sums: list[list[float] | None] = [None] * n_arms
+        self._derive(np.zeros((len(COLUMNS), n_arms)))
+
+    @classmethod
+    def of(
+        cls, sums: FloatArray, *, rates_quality: bool = True, prior: Prior | None = None
+    ) -> Estimates:
+        """Derive from sums of shape ``(len(COLUMNS), *lead, n_arms)``."""
+        found = cls.__new__(cls)
+        found.prior = prior or Prior.none(sums.shape[-1])
+        found.rates_quality = rates_quality
+        found._sums = []
+        found._derive(sums)
+        return found
+
+    def sums(self, arm: int) -> list[float]:
+        """Return the arm's sums in the order of `COLUMNS`."""
+        return list(self._sums[arm] or _NOTHING)
+
+    def add(self, arm: int, deltas: Iterable[tuple[int, float]], weight: float = 1.0) -> None:
+        """Add to an arm's sums and derive its estimates anew."""
+        sums = self._sums[arm]
+        if sums is None:
+            sums = self._sums[arm] = list(_NOTHING)
+        if weight == 1.0:
+            for column, delta in deltas:
+                sums[column] += delta
+        else:
+            for column, delta in deltas:
+                sums[column] += delta * weight
+        if sums[Column.N_QUALITY] > 0 and not self.rates_quality:
+            self.rate_quality()
+        else:
+            self._derive_arm(arm, sums)
+
+    def open(self, arm: int, weight: float = 1.0) -> None:
+        """Count a pull that has begun: as `add`, and only what that changes."""
+        sums = self._sums[arm]
+        if sums is None:
+            sums = self._sums[arm] = list(_NOTHING)
+        sums[Column.OPENED] += weight
+        self._derive_pulls(arm, sums, self.n.item(arm))
+
+    def rate_quality(self) -> None:
+        """Judge by quality from now on, since some arm of the pool has one."""
+        self.rates_quality = True
+        self._derive(self._all_sums())
+
+    def scale(self, factor: float) -> None:
+        """Multiply every sum, as a memory that fades does."""
+        for sums in self._sums:
+            if sums is not None:
+                sums[:] = [value * factor for value in sums]
+        self._derive(self._all_sums())
+
+    def rearranged(self, sources: Sequence[int | None], prior: Prior | None = None) -> Estimates:
+        """Return estimates for another list of arms; ``sources`` says where each was, or None."""
+        found = Estimates(len(sources), prior=prior)
+        found.rates_quality = self.rates_quality
+        found._sums = [None if s is None else self._sums[s] for s in sources]
+        found._derive(found._all_sums())
+        return found
+
+    def _all_sums(self) -> FloatArray:
+        return np.array([sums or _NOTHING for sums in self._sums]).reshape(-1, len(COLUMNS)).T
+
+    def _derive(self, sums: FloatArray) -> None:
+        c = Column
+        weight, prior_mean = self.prior.weight, self.prior.mean
+        pending = sums[c.OPENED] - sums[c.CLOSED] - sums[c.EXPIRED]
+        calls, ok = sums[c.CALLS], sums[c.OK]
+        count, total, squares = (
+            (sums[c.N_QUALITY], sums[c.QUALITY], sums[c.QUALITY_SQ])
+            if self.rates_quality
+            else (calls, ok, ok)
+        )
+        self.n = count + weight
+        known = self.n > _FAINT
+        n = np.where(known, self.n, 1.0)
+        self.mean = np.where(known, (total + weight * prior_mean) / n, prior_mean)
+        # A prior's quality is taken as won or lost, so its square is itself.
+        spread = (squares + weight * prior_mean) / n - self.mean**2
+        self.variance = np.where(known, np.maximum(spread, 0.0), _UNKNOWN_VARIANCE)
+        counted = self.n + pending
+        self.root_inverse = 1.0 / np.sqrt(np.where(counted > _FAINT, counted, 1.0))
+        self.trials = calls + pending
+        self.begun = np.asarray(self.trials.sum(axis=-1, keepdims=True))
+        self.pulls = np.asarray(counted.sum(axis=-1, keepdims=True))
+        self._counted = counted.tolist() if counted.ndim == 1 else []
+        called, answered = calls > _FAINT, ok > _FAINT
+        self.p_fail = np.where(called, 1.0 - ok / np.where(called, calls, 1.0), 0.0)
+        self.any_failed = bool(np.any(self.p_fail > 0))
+        has = np.where(answered, ok, np.nan)
+        self.tokens_out = sums[c.TOKENS_OUT] / has
+        deviation = np.sqrt(np.maximum(sums[c.TOKENS_OUT_SQ] / has - self.tokens_out**2, 0.0))
+        self.tokens_out_p95 = self.tokens_out + _Z95 * deviation
+        seconds, tokens = sums[c.SECONDS], sums[c.TOKENS_OUT]
+        self.seconds = np.where(answered, seconds / np.where(answered, ok, 1.0), 0.0)
+        timed = answered & (seconds > 0) & (tokens > 0)
+        self.speed = np.where(timed, tokens / np.where(timed, seconds, 1.0), np.nan)
+
+    def _derive_arm(self, arm: int, sums: list[float]) -> None:
+        """Do for one arm what `_derive` does for all; a property test holds them together."""
+        weight, prior_mean = self.prior.weight.item(arm), self.prior.mean.item(arm)
+        calls, ok = sums[Column.CALLS], sums[Column.OK]
+        if self.rates_quality:
+            count, total = sums[Column.N_QUALITY], sums[Column.QUALITY]
+            squares = sums[Column.QUALITY_SQ]
+        else:
+            count, total, squares = calls, ok, ok
+        n = count + weight
+        self.n[arm] = n
+        if n > _FAINT:
+            self.mean[arm] = mean = (total + weight * prior_mean) / n
+            self.variance[arm] = max((squares + weight * prior_mean) / n - mean * mean, 0.0)
+        else:
+            self.mean[arm], self.variance[arm] = prior_mean, _UNKNOWN_VARIANCE
+        self._derive_pulls(arm, sums, n)
+        if calls > _FAINT:
+            self.p_fail[arm] = 1.0 - ok / calls
+            self.any_failed = self.any_failed or ok < calls
+        else:
+            self.p_fail[arm] = 0.0
+        self._derive_answers(arm, sums, ok)
+
+    def _derive_pulls(self, arm: int, sums: list[float], n: float) -> None:
+        pending = sums[Column.OPENED] - sums[Column.CLOSED] - sums[Column.EXPIRED]
+        counted, trials = n + pending, sums[Column.CALLS] + pending
+        self.root_inverse[arm] = 1.0 / sqrt(counted) if counted > _FAINT else 1.0
+        self.begun[0] += trials - self.trials.item(arm)
+        self.trials[arm] = trials
+        self.pulls[0] += counted - self._counted[arm]
+        self._counted[arm] = counted
+
+    def _derive_answers(self, arm: int, sums: list[float], ok: float) -> None:
+        if ok <= _FAINT:
+            self.seconds[arm] = 0.0
+            self.tokens_out[arm] = self.tokens_out_p95[arm] = self.speed[arm] = nan
+            return
+        tokens, seconds = sums[Column.TOKENS_OUT], sums[Column.SECONDS]
+        self.seconds[arm] = seconds / ok
+        self.tokens_out[arm] = mean = tokens / ok
+        spread = sums[Column.TOKENS_OUT_SQ] / ok - mean * mean
+        self.tokens_out_p95[arm] = mean + _Z95 * sqrt(spread) if spread > 0 else mean
+        self.speed[arm] = tokens / seconds if seconds > 0 and tokens > 0 else nan

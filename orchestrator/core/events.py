@@ -1,0 +1,295 @@
+"""What has happened, one frozen class per fact: plain data, never a live object."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from dataclasses import dataclass, field
+from enum import Enum
+from itertools import count
+from typing import Any, ClassVar
+
+__all__ = [
+    "BudgetExceeded",
+    "CallFailed",
+    "CallStarted",
+    "DecisionExpired",
+    "EndpointCooled",
+    "EngineStarted",
+    "Event",
+    "EventsDropped",
+    "FailedOver",
+    "FeedbackRecorded",
+    "HealthChanged",
+    "ModelLoadFailed",
+    "ModelLoaded",
+    "ModelLoading",
+    "ModelRegistered",
+    "ModelSelected",
+    "ModelUnloaded",
+    "ModelUnloading",
+    "ModelUnregistered",
+    "ModelUsed",
+    "ProcessExited",
+    "RetryScheduled",
+    "SubscriberFailed",
+    "event_types",
+]
+
+_numbers = count(1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One fact.
+
+    Attributes:
+        at: When, in seconds of the engine's monotonic clock.
+        wall: When, in seconds since 1970-01-01 UTC.
+        id: Counts the events of this process.
+    """
+
+    at: float
+    wall: float
+    id: int = field(default_factory=_numbers.__next__)
+
+    name: ClassVar[str] = "event"
+    """Its name on the wire, such as ``model-loaded``."""
+
+    def __init_subclass__(cls) -> None:
+        cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready data under its wire name."""
+        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {
+            "event": self.name,
+            **{k: v.value if isinstance(v, Enum) else v for k, v in data.items()},
+        }
+
+
+def event_types() -> dict[str, type[Event]]:
+    """Return every event class by its wire name."""
+    return {cls.name: cls for cls in sorted(Event.__subclasses__(), key=lambda c: c.name)}
+
+
+# -- the engine and its models -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineStarted(Event):
+    """The engine takes requests."""
+
+    node: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelRegistered(Event):
+    """A model joined the pool."""
+
+    model: str
+    replaced: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnregistered(Event):
+    """A model left the pool; calls in flight finish."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoading(Event):
+    """A resident is being brought into memory."""
+
+    resident: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded(Event):
+    """A resident serves."""
+
+    resident: str
+    load_s: float
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoadFailed(Event):
+    """A resident could not be loaded."""
+
+    resident: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloading(Event):
+    """A resident is being stopped."""
+
+    resident: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUnloaded(Event):
+    """A resident is out of memory; ``reason`` is ``closed``, ``requested`` or ``crashed``."""
+
+    resident: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessExited(Event):
+    """A resident's process ended; a negative exit code is the signal that ended it."""
+
+    resident: str
+    pid: int
+    exit_code: int
+    expected: bool
+
+
+# -- one request -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSelected(Event):
+    """A decision was made."""
+
+    request_id: str
+    decision_id: str
+    model: str
+    selector: str
+    propensity: float | None
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallStarted(Event):
+    """A model is being called; attempts count from 1."""
+
+    request_id: str
+    decision_id: str
+    model: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUsed(Event):
+    """A model answered."""
+
+    request_id: str
+    decision_id: str
+    model: str
+    attempt: int
+    latency_s: float
+    first_token_s: float | None
+    prompt_tokens: int
+    completion_tokens: int
+    cost_usd: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallFailed(Event):
+    """A model did not answer. ``cancelled`` means that the caller went away.
+
+    It may have cost money all the same: what it wrote of its answer is paid for.
+    """
+
+    request_id: str
+    decision_id: str
+    model: str
+    attempt: int
+    latency_s: float
+    cost_usd: float
+    classification: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryScheduled(Event):
+    """The request waits before it tries again; ``retry`` counts from 1."""
+
+    request_id: str
+    retry: int
+    wait_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedOver(Event):
+    """The request went on to another model."""
+
+    request_id: str
+    from_model: str
+    to_model: str
+    classification: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionExpired(Event):
+    """A selection was never used; it counts neither way."""
+
+    request_id: str
+    decision_id: str
+    model: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeedbackRecorded(Event):
+    """A quality in [0, 1] arrived for a decision; ``corrected`` if it replaced another."""
+
+    decision_id: str
+    model: str
+    quality: float
+    corrected: bool
+
+
+# -- health and limits -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HealthChanged(Event):
+    """A model's breaker changed: ``closed``, ``open`` or ``half_open``."""
+
+    model: str
+    was: str
+    now: str
+    reason: str
+    probe_in_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointCooled(Event):
+    """A model's endpoint rests after a refusal; None is until its credential changes."""
+
+    model: str
+    reason: str
+    for_s: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetExceeded(Event):
+    """A spending cap is reached; what costs money is refused until the period ends."""
+
+    budget: str
+    limit_usd: float
+    spent_usd: float
+
+
+# -- the bus itself ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriberFailed(Event):
+    """A subscriber raised; nobody else noticed."""
+
+    subscriber: str
+    event_name: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventsDropped(Event):
+    """A subscription's buffer was full; ``dropped`` counts all that it has lost so far."""
+
+    subscriber: str
+    dropped: int

@@ -1,0 +1,179 @@
+"""Promises between the parts that touch the world, each with a simulated form in `testing`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from pydantic import SecretStr
+
+__all__ = [
+    "ChildProcess",
+    "Endpoint",
+    "HttpRequest",
+    "HttpResponse",
+    "HttpStream",
+    "ProcessLauncher",
+    "Residency",
+    "ResidentSpec",
+    "Timeouts",
+    "Transport",
+]
+
+
+# -- speaking HTTP -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long each phase of a call may take, in seconds; the deadline stands above them."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 30.0
+    """From the request sent to the first byte of the answer's body."""
+    idle_s: float = 30.0
+    """Between two reads after that."""
+    answer_s: float = 60.0
+    """The first token's time for an answer that comes in whole, and so with its last token."""
+
+    def in_whole(self) -> Timeouts:
+        """Return the times of a call that is not streamed."""
+        return replace(self, first_token_s=self.answer_s)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One request, ready for the wire. ``headers`` holds no Content-Length or Host.
+
+    Neither headers nor body are in its `repr`: one holds the key, the other the prompt.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """A whole answer. Header names are looked up without regard to case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class HttpStream(Protocol):
+    """An answer whose body is still arriving.
+
+    Iterating yields ``bytes`` cut anywhere; it ends where the body ends, and raises the errors
+    of `Transport` where it breaks.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def read(self) -> bytes:
+        """Read the rest of the body, for instance of an error."""
+        ...
+
+
+class Transport(Protocol):
+    """Sends HTTP requests. Redirects are not followed.
+
+    Both calls raise `ModelTimeoutError` (with its phase) where a phase takes too long,
+    and `ModelAPIError` of class ``network_error`` where the connection cannot be made or breaks.
+    """
+
+    async def request(self, request: HttpRequest, timeouts: Timeouts) -> HttpResponse:
+        """Send and read the whole answer, whatever its status."""
+        ...
+
+    def stream(
+        self, request: HttpRequest, timeouts: Timeouts
+    ) -> AbstractAsyncContextManager[HttpStream]:
+        """Send and hand over the answer once its headers have arrived.
+
+        Leaving the context closes the connection unless the body was read to its end.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A base URL with a credential that serves a model. ``base_url`` has no slash at its end."""
+
+    base_url: str
+    credential: SecretStr | None = None
+
+
+# -- models in our own memory ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentSpec:
+    """What is loaded: one engine process with one model file; several arms can share it.
+
+    Attributes:
+        name: Identifies it within one configuration.
+        command: The process to start, without a shell; ``{port}`` and ``{key}`` are not in it:
+            the child prints its own address (see `lifecycle.process`).
+        env: Added to the child's environment; secrets travel here, never in ``command``.
+        ready_timeout_s: Seconds until it must be ready.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    ready_timeout_s: float = 60.0
+
+
+class ChildProcess(Protocol):
+    """One running engine process."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def endpoint(self) -> Endpoint:
+        """Where it serves; known once it is ready."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait until it ends and return its exit code (negative: the signal)."""
+        ...
+
+    async def stop(self, grace_s: float = 5.0) -> int:
+        """Ask it to end, kill it after ``grace_s``, and return its exit code."""
+        ...
+
+
+class ProcessLauncher(Protocol):
+    """Starts engine processes."""
+
+    async def start(self, spec: ResidentSpec) -> ChildProcess:
+        """Start it and wait until it is ready.
+
+        Raises:
+            ProcessError: It ended, or was not ready in time (it has been killed by then).
+        """
+        ...
+
+
+class Residency(Protocol):
+    """Gives the right to use a model that has to be in memory."""
+
+    def lease(self, resident: str) -> AbstractAsyncContextManager[Endpoint]:
+        """Hold it loaded while the context is open, loading it first if it is cold.
+
+        Raises:
+            ModelLoadError: It could not be loaded.
+        """
+        ...

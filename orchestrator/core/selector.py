@@ -1,0 +1,75 @@
+"""The promise every selector keeps."""
+
+from __future__ import annotations
+
+from typing import ClassVar, NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.core.estimates import FloatArray
+from orchestrator.core.views import ALL, Evidence, Memory
+
+__all__ = ["BoolArray", "Candidates", "Selector"]
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+class Candidates(NamedTuple):
+    """What is known of the arms for one request, beside the evidence.
+
+    Every array has shape ``(*lead, n_arms)`` or one that broadcasts to it.
+
+    Attributes:
+        eligible: Which arms may be chosen.
+        cost_usd: What one attempt is expected to cost; nan where unknown.
+        penalty: What the objective subtracts from an index of quality, in units of quality.
+        priority: Higher is preferred.
+        local: Which arms run on machines of ours.
+        streaming: Which arms can stream.
+        speed: Output tokens per second, measured or declared; nan where unknown.
+        features: The request's feature vector, shape ``(*lead, n_features)``, or None.
+    """
+
+    eligible: BoolArray
+    cost_usd: FloatArray
+    penalty: FloatArray
+    priority: FloatArray
+    local: BoolArray
+    streaming: BoolArray
+    speed: FloatArray
+    features: FloatArray | None = None
+
+
+class Selector(Protocol):
+    """A pure policy: evidence and candidates in, a score per arm out.
+
+    A selector holds settings only. What it learns from are sums that the engine keeps; what it
+    declares below says which.
+
+    Attributes:
+        name: How configuration and decisions call it.
+        memory: How long it wants to remember.
+        segmented: Whether it reads estimates of the request's segment.
+        n_extra: Additive columns of its own, beside those of `orchestrator.core.statistics`.
+        floor: Probability spread evenly over the eligible arms, so that every choice could have
+            been another and its log can judge other policies; 0 for rules that do not explore.
+    """
+
+    name: ClassVar[str]
+    memory: Memory = ALL
+    segmented: ClassVar[bool] = False
+    n_extra: int = 0
+    floor: float = 0.0
+
+    def scores(
+        self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
+    ) -> FloatArray:
+        """Score every arm; higher is better.
+
+        Works on any leading axes. Scores of arms that are not eligible mean nothing.
+
+        Returns:
+            Shape ``(*lead, n_arms)``.
+        """
+        ...

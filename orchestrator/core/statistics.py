@@ -1,0 +1,308 @@
+"""What happened, as sums: rows that merge exactly, in any order, and any number of times.
+
+A row holds the sums of one node, one stretch of time, one segment and one model, and exists only
+where something happened. Only its own node writes it, raising its version; merging keeps the
+higher version; reading adds rows. A minute's rows are folded into an hour's after an hour, into a
+day's after two days, into thirty days' after ninety. A folded row replaces the finer ones it
+covers, so a finer row that arrives late from elsewhere is known to be inside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from math import log
+from typing import Final, NamedTuple
+
+__all__ = [
+    "COLUMNS",
+    "DAY",
+    "HOUR",
+    "MAX_SEGMENTS",
+    "MINUTE",
+    "MONTH",
+    "OTHER_SEGMENT",
+    "Column",
+    "Outcome",
+    "Row",
+    "RowId",
+    "Statistics",
+    "minute_of",
+]
+
+COLUMNS: Final = (
+    "calls",
+    "ok",
+    "n_quality",
+    "quality",
+    "quality_sq",
+    "cost",
+    "tokens_in",
+    "tokens_out",
+    "tokens_out_sq",
+    "seconds",
+    "log_seconds",
+    "log_seconds_sq",
+    "n_first",
+    "log_first",
+    "log_first_sq",
+    "opened",
+    "closed",
+    "expired",
+)
+"""The sums every row holds: counts, USD, tokens, seconds, and natural logarithms of seconds.
+
+Tokens and seconds are those of successful calls; cost is of all.
+"""
+
+
+class Column:
+    """Position of each sum in a row."""
+
+    CALLS, OK, N_QUALITY, QUALITY, QUALITY_SQ, COST = range(6)
+    TOKENS_IN, TOKENS_OUT, TOKENS_OUT_SQ = range(6, 9)
+    SECONDS, LOG_SECONDS, LOG_SECONDS_SQ = range(9, 12)
+    N_FIRST, LOG_FIRST, LOG_FIRST_SQ = range(12, 15)
+    OPENED, CLOSED, EXPIRED = range(15, 18)
+
+
+OTHER_SEGMENT: Final = "other"
+"""Shared by every segment past the first 1,024."""
+
+MAX_SEGMENTS: Final = 1024
+MINUTE, HOUR, DAY, MONTH = 1, 60, 1440, 43200
+"""Widths of a bucket in minutes. Each divides the next, so a wider one covers whole finer ones."""
+_WIDER: Final = {MINUTE: HOUR, HOUR: DAY, DAY: MONTH}
+_KEEP_FOR: Final = {MINUTE: HOUR, HOUR: 2 * DAY, DAY: 90 * DAY}
+_FASTEST_S: Final = 1e-6
+
+
+def minute_of(wall: float) -> int:
+    """Return the minute since 1970 in which a wall-clock time lies."""
+    return int(wall // 60)
+
+
+class RowId(NamedTuple):
+    """Whose sums a row holds; ``start`` and ``width`` are in minutes."""
+
+    node: str
+    start: int
+    width: int
+    segment: str
+    model: str
+
+
+class Row:
+    """Sums in the order of `COLUMNS`, then a selector's own; and the version they are at."""
+
+    __slots__ = ("sums", "version")
+
+    def __init__(self, sums: list[float], version: int = 0) -> None:
+        self.sums = sums
+        self.version = version
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one call."""
+
+    ok: bool
+    cost_usd: float = 0.0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    seconds: float = 0.0
+    first_token_s: float | None = None
+
+    def deltas(self) -> list[tuple[int, float]]:
+        """Return what it adds to each column that it changes."""
+        found = [(Column.CALLS, 1.0), (Column.CLOSED, 1.0)]
+        if self.cost_usd:
+            found.append((Column.COST, self.cost_usd))
+        if not self.ok:
+            return found
+        tokens, log_seconds = self.tokens_out, log(max(self.seconds, _FASTEST_S))
+        found += (
+            (Column.OK, 1.0),
+            (Column.TOKENS_IN, self.tokens_in),
+            (Column.TOKENS_OUT, tokens),
+            (Column.TOKENS_OUT_SQ, tokens * tokens),
+            (Column.SECONDS, self.seconds),
+            (Column.LOG_SECONDS, log_seconds),
+            (Column.LOG_SECONDS_SQ, log_seconds * log_seconds),
+        )
+        if self.first_token_s is not None:
+            log_first = log(max(self.first_token_s, _FASTEST_S))
+            found += (
+                (Column.N_FIRST, 1.0),
+                (Column.LOG_FIRST, log_first),
+                (Column.LOG_FIRST_SQ, log_first * log_first),
+            )
+        return found
+
+
+class Statistics:
+    """The rows of one node and of all others it has heard from.
+
+    Args:
+        node: Name of this process, unique among those that share statistics.
+        width: Columns per row, `COLUMNS` and the selectors' own.
+    """
+
+    def __init__(self, node: str, width: int = len(COLUMNS)) -> None:
+        self.node = node
+        self.width = width
+        self._rows: dict[RowId, Row] = {}
+        self._segments: set[str] = set()
+        self._hot: dict[tuple[str, str], Row] = {}
+        self._hot_minute = -1
+        self._compacted_hour = -1
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def segment(self, name: str) -> str:
+        """Return the segment under which this one is kept."""
+        if name in self._segments:
+            return name
+        if len(self._segments) >= MAX_SEGMENTS:
+            return OTHER_SEGMENT
+        self._segments.add(name)
+        return name
+
+    def add(
+        self, minute: int, segment: str, model: str, deltas: Iterable[tuple[int, float]]
+    ) -> None:
+        """Add to a row of our own: the minute's, or the one it has been folded into."""
+        if minute == self._hot_minute:
+            row = self._hot.get((segment, model))
+            if row is None:
+                row = self._hot[segment, model] = self._own_row(minute, segment, model)
+        else:
+            row = self._own_row(minute, segment, model)
+        sums = row.sums
+        for column, delta in deltas:
+            sums[column] += delta
+        row.version += 1
+
+    def advance(self, minute: int) -> None:
+        """Let ``minute`` be the one that is written most."""
+        if minute != self._hot_minute:
+            self._hot_minute = minute
+            self._hot = {}
+
+    def rows(self) -> Iterator[tuple[RowId, Row]]:
+        """Iterate over every row."""
+        return iter(self._rows.items())
+
+    def totals(self, since: int | None = None) -> dict[tuple[str, str], list[float]]:
+        """Return the sums by (segment, model), of rows that end after minute ``since``."""
+        found: dict[tuple[str, str], list[float]] = {}
+        for row_id, row in self._rows.items():
+            if since is not None and row_id.start + row_id.width <= since:
+                continue
+            sums = found.setdefault((row_id.segment, row_id.model), [0.0] * self.width)
+            for column, value in enumerate(row.sums):
+                sums[column] += value
+        return found
+
+    def forget(self) -> None:
+        """Set every sum to nothing, but for pulls that are open: their ends are yet to come."""
+        for row_id, row in self._rows.items():
+            sums = row.sums
+            open_pulls = sums[Column.OPENED] - sums[Column.CLOSED] - sums[Column.EXPIRED]
+            row.sums = [0.0] * self.width
+            row.sums[Column.OPENED] = open_pulls
+            if row_id.node == self.node:
+                row.version += 1
+
+    # -- sharing -------------------------------------------------------------------------------
+
+    def merge(
+        self, rows: Iterable[tuple[RowId, int, list[float]]]
+    ) -> list[tuple[RowId, list[float]]]:
+        """Take rows of other nodes, or our own from a store.
+
+        Returns:
+            What each changed row added, for whoever keeps totals. A row that replaces the finer
+            ones it covers adds only what they did not hold.
+        """
+        news = [
+            (row_id, version, sums)
+            for row_id, version, sums in rows
+            if self._is_news(row_id, version)
+        ]
+        # The widest first: a finer row that came along with it is inside it.
+        news.sort(key=lambda row: -row[0].width)
+        absorbed = self._absorb({r for r, _, _ in news if r.width > MINUTE})
+        changes: list[tuple[RowId, list[float]]] = []
+        for row_id, version, sums in news:
+            if not self._is_news(row_id, version):
+                continue
+            known = self._rows.get(row_id)
+            before = absorbed.get(row_id, [0.0] * self.width) if known is None else known.sums
+            self._rows[row_id] = Row(list(sums), version)
+            self._segments.add(row_id.segment)
+            changes.append((row_id, [a - b for a, b in zip(sums, before, strict=True)]))
+        self._hot = {}
+        return changes
+
+    def compact(self, minute: int) -> None:
+        """Fold our own rows into wider ones, once the whole wider bucket is old enough.
+
+        Buckets become old enough on the hour, so within one nothing is looked at twice.
+        """
+        if minute // HOUR == self._compacted_hour:
+            return
+        self._compacted_hour = minute // HOUR
+        for width, keep_for in _KEEP_FOR.items():
+            targets = {
+                wider
+                for r in self._rows
+                if r.node == self.node and r.width == width
+                for wider in (_widened(r, _WIDER[width]),)
+                if wider.start + wider.width + keep_for <= minute
+            }
+            for target, sums in self._absorb(targets).items():
+                self._rows[target] = Row(sums, 1)
+        self._hot = {}
+
+    def _is_news(self, row_id: RowId, version: int) -> bool:
+        known = self._rows.get(row_id)
+        if known is not None:
+            return version > known.version
+        return self._covering(row_id) is None
+
+    def _own_row(self, minute: int, segment: str, model: str) -> Row:
+        row_id = RowId(self.node, minute, MINUTE, segment, model)
+        row = self._rows.get(row_id) or self._covering(row_id)
+        if row is None:
+            row = self._rows[row_id] = Row([0.0] * self.width)
+        return row
+
+    def _covering(self, row_id: RowId) -> Row | None:
+        for width in _WIDER.values():
+            if width > row_id.width:
+                row = self._rows.get(_widened(row_id, width))
+                if row is not None:
+                    return row
+        return None
+
+    def _absorb(self, targets: set[RowId]) -> dict[RowId, list[float]]:
+        """Remove the finer rows that each target covers and return their sums."""
+        absorbed: dict[RowId, list[float]] = {}
+        if not targets:
+            return absorbed
+        widths = sorted({t.width for t in targets}, reverse=True)
+        for row_id in list(self._rows):
+            for width in widths:
+                target = _widened(row_id, width)
+                if row_id.width < width and target in targets:
+                    total = absorbed.setdefault(target, [0.0] * self.width)
+                    for column, value in enumerate(self._rows.pop(row_id).sums):
+                        total[column] += value
+                    break
+        return absorbed
+
+
+def _widened(row_id: RowId, width: int) -> RowId:
+    return row_id._replace(start=row_id.start // width * width, width=width)
