@@ -1,0 +1,32 @@
+"""The model of highest priority."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from orchestrator.core.estimates import FloatArray
+from orchestrator.core.selector import Candidates
+from orchestrator.core.views import ALL, Evidence, Memory
+
+__all__ = ["PrioritySelector"]
+
+
+class PrioritySelector:
+    """Choose the eligible model of highest priority; ties go to the one registered first."""
+
+    name: ClassVar[str] = "priority"
+    segmented: ClassVar[bool] = False
+    memory: Memory = ALL
+    n_extra: int = 0
+    floor: float = 0.0
+
+    def scores(
+        self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
+    ) -> FloatArray:
+        """Return the priority."""
+        shape = evidence.total.mean.shape
+        if candidates.priority.shape == shape:  # as when serving
+            return candidates.priority
+        return np.broadcast_to(candidates.priority, shape)
