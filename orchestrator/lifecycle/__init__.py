@@ -1,0 +1,1 @@
+"""What is in memory: engine processes and the leases on them."""

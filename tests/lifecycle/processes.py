@@ -1,0 +1,49 @@
+"""Watching real processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import psutil
+
+_PARENT = """
+import asyncio, sys
+from orchestrator.core.ports import ResidentSpec
+from orchestrator.lifecycle.process import SubprocessLauncher
+
+async def main():
+    process = await SubprocessLauncher().start(ResidentSpec("small", tuple(sys.argv[1:]), {}))
+    print(process.pid, flush=True)
+    await process.wait()
+
+asyncio.run(main())
+"""
+
+
+def parent_of(*command: str) -> subprocess.Popen[str]:
+    """Start a program that launches this command, prints its pid once it serves, and waits."""
+    return subprocess.Popen(
+        [sys.executable, "-c", _PARENT, *command],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[2],
+    )
+
+
+def has_ended(process: psutil.Process) -> bool:
+    """Whether it has, be it that whoever adopted it has not looked yet."""
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
+
+
+async def until(condition: Callable[[], object], *, within_s: float = 30.0) -> None:
+    """Wait for something that another process brings about."""
+    with anyio.fail_after(within_s):
+        while not condition():  # noqa: ASYNC110  # another process sets no event
+            await anyio.sleep(0.005)
