@@ -1,0 +1,245 @@
+"""Models behind HTTP: a codec says what to send, a transport sends it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from orchestrator.core.errors import ConfigurationError, ModelError, OrchestratorError
+from orchestrator.core.model import Answer, Call, Model, TextStream
+from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams, validated
+from orchestrator.core.ports import Endpoint, HttpRequest, Timeouts, Transport
+from orchestrator.core.results import EmbeddingAnswer, TextAnswer, TextChunk
+from orchestrator.integrations.endpoints import checked_headers
+from orchestrator.integrations.openai_codec import OpenAICodec
+from orchestrator.integrations.openai_dialect import WireRequest
+from orchestrator.integrations.openai_stream import whole_calls
+from orchestrator.integrations.stream_reader import read_stream
+
+__all__ = ["RemoteModel"]
+
+_PROBE_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_token_s=5.0, idle_s=5.0)
+
+
+class RemoteModel(Model):
+    """A model that a server serves.
+
+    Attributes:
+        transport: Sends its requests; the engine binds its own.
+    """
+
+    keeps_timeouts = True
+
+    def __init__(
+        self,
+        name: str,
+        provider: str,
+        *,
+        codec: OpenAICodec,
+        endpoint: Endpoint | None,
+        wire_name: str | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> None:
+        """Describe it.
+
+        Args:
+            name: Its name in the pool.
+            provider: Who runs it.
+            codec: Speaks the server's wire format.
+            endpoint: Where it serves, its base URL ending before ``/chat/completions``; None if
+                every call brings a leased one.
+            wire_name: Its name at the server where that is another: several arms can be one
+                model with different defaults.
+            defaults: Fields of `TextGenerationParams` for what a request leaves unset.
+            headers: Further headers of every request.
+            spec: Further keywords of `Model`.
+
+        Raises:
+            InvalidRequestError: A default is no such field, or its value is out of range.
+            ConfigurationError: A header cannot be sent.
+        """
+        super().__init__(name, provider, **spec)
+        self.transport: Transport | None = None
+        self._codec = codec
+        self._wire_name = wire_name or name
+        self._defaults = _validated_defaults(defaults or {})
+        self._headers = checked_headers(headers or {})
+        self._own = None if endpoint is None else _Address(endpoint, codec, self._headers)
+        self._leased: _Address | None = None
+
+    def bind(self, transport: Transport, runtime: object = None) -> None:
+        """Take this transport, unless there is one already."""
+        if self.transport is None:
+            self.transport = transport
+
+    # -- what the engine calls -----------------------------------------------------------------
+
+    async def answer(self, params: Params, call: Call) -> Answer:
+        """Answer in whole; raises as `Model.answer` does."""
+        if isinstance(params, TextGenerationParams):
+            wire = self._encode(params, stream=False)
+        elif isinstance(params, EmbeddingParams):
+            wire = self._codec.encode_embedding(self._wire_name, params)
+        else:
+            raise self._unsupported(f"serve {type(params).__name__}")
+        address = self._address(call)
+        try:
+            response = await self._bound_transport().request(address.post(wire), call.timeouts)
+            if response.status // 100 != 2:
+                raise self._codec.error(
+                    response.status, response.headers, response.body, time.time()
+                )
+            if isinstance(params, TextGenerationParams):
+                return self._codec.decode_text(response.body, wire)
+            return self._codec.decode_embedding(response.body, params)
+        except ModelError as error:
+            self._sign(address, error)
+            raise
+
+    @asynccontextmanager
+    async def stream(self, params: TextGenerationParams, call: Call) -> AsyncIterator[TextStream]:
+        """Answer in pieces; raises as `Model.answer` does, also in the middle."""
+        wire = self._encode(params, stream=True)
+        address = self._address(call)
+        sign = partial(self._sign, address)
+        try:
+            request = address.post(wire, stream=True)
+            async with self._bound_transport().stream(request, call.timeouts) as http:
+                if http.status // 100 != 2:
+                    raise self._codec.error(
+                        http.status, http.headers, await http.read(), time.time()
+                    )
+                if "text/event-stream" not in http.headers.get("content-type", ""):
+                    chunks = _in_one_piece(self._codec.decode_text(await http.read(), wire))
+                else:
+                    decoder = self._codec.stream_decoder(wire)
+                    chunks = read_stream(http, decoder, call.timeouts, sign)
+                async with aclosing(chunks):
+                    yield chunks
+        except ModelError as error:
+            sign(error)
+            raise
+
+    # -- what can be called without an engine --------------------------------------------------
+
+    async def generate_response(self, prompt: str, **options: Any) -> str:
+        """Answer a prompt; options are fields of `TextGenerationParams`."""
+        params = validated(TextGenerationParams, {"prompt": prompt, **options})
+        answer = await self.answer(params, Call(None, Timeouts()))
+        assert isinstance(answer, TextAnswer)
+        return answer.text
+
+    async def stream_response(self, prompt: str, **options: Any) -> AsyncIterator[str]:
+        """Answer in pieces of text; close the iterator if you leave it early."""
+        params = validated(TextGenerationParams, {"prompt": prompt, **options})
+        async with self.stream(params, Call(None, Timeouts())) as chunks:
+            async for chunk in chunks:
+                if chunk.text:
+                    yield chunk.text
+
+    async def embed(self, texts: list[str], **options: Any) -> list[list[float]]:
+        """Turn each text into a vector; options are fields of `EmbeddingParams`."""
+        params = validated(EmbeddingParams, {"input": texts, **options})
+        answer = await self.answer(params, Call(None, Timeouts()))
+        assert isinstance(answer, EmbeddingAnswer)
+        return answer.vectors
+
+    async def health_check(self) -> bool:
+        """Say whether its server lists its models now.
+
+        A model without an endpoint of its own is as well as the process that is leased for it,
+        which is watched elsewhere.
+        """
+        if self._own is None:
+            return True
+        try:
+            request = self._own.get(self._codec.models_path)
+            response = await self._bound_transport().request(request, _PROBE_TIMEOUTS)
+        except OrchestratorError:
+            return False
+        return response.status // 100 == 2
+
+    # -- how a request is made -----------------------------------------------------------------
+
+    def _encode(self, params: TextGenerationParams, *, stream: bool) -> WireRequest:
+        return self._codec.encode_text(self._wire_name, params, self._defaults, stream=stream)
+
+    def _sign(self, address: _Address, error: ModelError) -> None:
+        error.model = error.model or self.key.text
+        address.hide_key(error)
+
+    def _bound_transport(self) -> Transport:
+        if self.transport is None:
+            raise ConfigurationError(
+                f"{self.key} has no transport",
+                hint="register it with an Orchestrator, or call its bind(AiohttpTransport())",
+            )
+        return self.transport
+
+    def _address(self, call: Call) -> _Address:
+        if self._own is not None:
+            return self._own
+        endpoint = call.endpoint
+        if endpoint is None:
+            raise ConfigurationError(
+                f"{self.key} has no endpoint", hint="give it a base URL, or lease its resident"
+            )
+        # A resident's endpoint changes only when its process is started anew.
+        if self._leased is None or self._leased.endpoint is not endpoint:
+            self._leased = _Address(endpoint, self._codec, self._headers)
+        return self._leased
+
+
+class _Address:
+    """An endpoint as requests need it."""
+
+    __slots__ = ("_base_url", "_headers", "_stream_headers", "endpoint")
+
+    def __init__(self, endpoint: Endpoint, codec: OpenAICodec, headers: Mapping[str, str]) -> None:
+        self.endpoint = endpoint
+        self._base_url = endpoint.base_url
+        self._headers = {**codec.headers(endpoint.credential, stream=False), **headers}
+        self._stream_headers = {**codec.headers(endpoint.credential, stream=True), **headers}
+
+    def get(self, path: str) -> HttpRequest:
+        return HttpRequest("GET", self._base_url + path, self._headers)
+
+    def post(self, wire: WireRequest, *, stream: bool = False) -> HttpRequest:
+        headers = self._stream_headers if stream else self._headers
+        return HttpRequest("POST", self._base_url + wire.path, headers, wire.body)
+
+    def hide_key(self, error: ModelError) -> None:
+        """Take our key out of an error's words: some servers quote it in theirs."""
+        if self.endpoint.credential is None:
+            return
+        key = self.endpoint.credential.get_secret_value()
+        # So short a key is no secret, and its letters stand in every sentence.
+        if len(key) >= 8:
+            error.message = error.message.replace(key, "[key]")
+            error.args = (error.message,)
+            if error.provider_message is not None:
+                error.provider_message = error.provider_message.replace(key, "[key]")
+
+
+def _validated_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
+    params: TextGenerationParams = validated(TextGenerationParams, {"prompt": "", **defaults})
+    return params.model_dump(exclude={"prompt", "messages"}, exclude_none=True)
+
+
+async def _in_one_piece(answer: TextAnswer) -> AsyncGenerator[TextChunk, None]:
+    """Stream an answer that a server sent whole although it was asked for a stream."""
+    yield TextChunk(
+        text=answer.text,
+        reasoning=answer.reasoning or "",
+        refusal=answer.refusal or "",
+        tool_calls=whole_calls(answer.tool_calls),
+        finish_reason=answer.finish_reason,
+        usage=answer.usage,
+        model_version=answer.model_version,
+        warnings=answer.warnings,
+    )
