@@ -1,0 +1,137 @@
+"""One pool of every model you can reach; the best one that may serve, for each request.
+
+::
+
+    async with Orchestrator(models=[...]) as orchestrator:
+        result = await orchestrator.generate("Hello", max_cost=0.01)
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.core.capabilities import ModelCapabilities
+from orchestrator.core.decisions import Decision, Refusal, RefusalCode
+from orchestrator.core.errors import (
+    AttemptsExhaustedError,
+    ConfigurationError,
+    DeadlineExceededError,
+    ModelAPIError,
+    ModelError,
+    ModelNotFoundError,
+    ModelRateLimitError,
+    ModelResponseError,
+    ModelTimeoutError,
+    ModelTokenLimitError,
+    NoEligibleModelsError,
+    OrchestratorError,
+    OverloadedError,
+    RequestError,
+    StreamInterruptedError,
+    TryLaterError,
+    UnknownDecisionError,
+    UnsupportedCapabilityError,
+)
+from orchestrator.core.handlers import HandlerModel, ModelRegistration, Plugin
+from orchestrator.core.keys import ModelKey
+from orchestrator.core.model import Model, ModelConstraints
+from orchestrator.core.model_types import ModelType
+from orchestrator.core.objective import Objective
+from orchestrator.core.params import EmbeddingParams, TextGenerationParams
+from orchestrator.core.ports import Timeouts
+from orchestrator.core.prices import Price
+from orchestrator.core.requirements import Requirements
+from orchestrator.core.results import EmbeddingResult, TextChunk, TextResult, Usage
+from orchestrator.engine import Orchestrator
+from orchestrator.engine.selection import Selection
+from orchestrator.routing.attempts import AttemptPolicy
+from orchestrator.routing.breaker import BreakerPolicy
+from orchestrator.routing.registry import ModelRegistry
+from orchestrator.routing.routes import Route
+from orchestrator.selectors import (
+    CostBasedSelector,
+    PerformanceSelector,
+    PrioritySelector,
+    UCBModelSelector,
+)
+
+if TYPE_CHECKING:
+    from orchestrator.engine.sync import SyncOrchestrator
+    from orchestrator.integrations.embedded import EmbeddedModel
+    from orchestrator.integrations.llama_cpp import LlamaCppModel
+    from orchestrator.integrations.openai_model import OpenAICompatibleModel, OpenAIModel
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttemptPolicy",
+    "AttemptsExhaustedError",
+    "BreakerPolicy",
+    "ConfigurationError",
+    "CostBasedSelector",
+    "DeadlineExceededError",
+    "Decision",
+    "EmbeddedModel",
+    "EmbeddingParams",
+    "EmbeddingResult",
+    "HandlerModel",
+    "LlamaCppModel",
+    "Model",
+    "ModelAPIError",
+    "ModelCapabilities",
+    "ModelConstraints",
+    "ModelError",
+    "ModelKey",
+    "ModelNotFoundError",
+    "ModelRateLimitError",
+    "ModelRegistration",
+    "ModelRegistry",
+    "ModelResponseError",
+    "ModelTimeoutError",
+    "ModelTokenLimitError",
+    "ModelType",
+    "NoEligibleModelsError",
+    "Objective",
+    "OpenAICompatibleModel",
+    "OpenAIModel",
+    "Orchestrator",
+    "OrchestratorError",
+    "OverloadedError",
+    "PerformanceSelector",
+    "Plugin",
+    "Price",
+    "PrioritySelector",
+    "Refusal",
+    "RefusalCode",
+    "RequestError",
+    "Requirements",
+    "Route",
+    "Selection",
+    "StreamInterruptedError",
+    "SyncOrchestrator",
+    "TextChunk",
+    "TextGenerationParams",
+    "TextResult",
+    "Timeouts",
+    "TryLaterError",
+    "UCBModelSelector",
+    "UnknownDecisionError",
+    "UnsupportedCapabilityError",
+    "Usage",
+]
+
+_ON_FIRST_USE = {
+    "EmbeddedModel": "orchestrator.integrations.embedded",
+    "LlamaCppModel": "orchestrator.integrations.llama_cpp",
+    "OpenAICompatibleModel": "orchestrator.integrations.openai_model",
+    "OpenAIModel": "orchestrator.integrations.openai_model",
+    "SyncOrchestrator": "orchestrator.engine.sync",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what not every program needs when it is first asked for."""
+    module = _ON_FIRST_USE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(module), name)

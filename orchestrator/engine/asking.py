@@ -1,0 +1,141 @@
+"""From the keywords of a call to what is asked of selection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams
+from orchestrator.core.requirements import Requirements, as_count, as_limit
+from orchestrator.core.statistics import Statistics
+from orchestrator.engine.chooser import Ask
+from orchestrator.engine.options import split
+from orchestrator.routing.derive import Size, derived, size_of
+from orchestrator.routing.routes import AUTO, Routes
+
+__all__ = ["DEFAULT_SEGMENT", "Asking"]
+
+DEFAULT_SEGMENT: Final = "all"
+"""The kind of a request whose context names none."""
+
+
+class Asking:
+    """Writes the `Ask` of every request, and numbers them.
+
+    Args:
+        node: Name of this process in request ids.
+        routes: What route and model names mean.
+        statistics: Knows the segments.
+        deadline_s: The whole time of a request that names none.
+    """
+
+    def __init__(
+        self, node: str, routes: Routes, statistics: Statistics, deadline_s: float
+    ) -> None:
+        self._node = node
+        self._routes = routes
+        self._statistics = statistics
+        self._deadline_s = deadline_s
+        self._count = 0
+
+    def for_request(
+        self,
+        params: Params,
+        routing: Mapping[str, Any],
+        needs: Mapping[str, Any],
+        *,
+        stream: bool = False,
+        what: str | None = None,
+    ) -> Ask:
+        """Return what a request asks: the caller's demands joined with what it implies.
+
+        Raises:
+            RequestError: A demand is wrong, or two contradict each other.
+            ModelNotFoundError: There is no such route or model.
+        """
+        size = size_of(params)
+        demanded = Requirements.of(needs).joined(derived(params, stream=stream))
+        return self._ask(demanded, size, routing, what or _what(params))
+
+    def for_selection(self, options: Mapping[str, Any]) -> Ask:
+        """Return what a selection without a request asks; errors as `for_request`."""
+        routing, demands, rest = split(options)
+        prompt, output = rest.pop("prompt_tokens", None), rest.pop("max_tokens", None)
+        if rest:
+            raise InvalidRequestError(
+                f"there is no option {next(iter(rest))!r}", param=next(iter(rest))
+            )
+        needs = Requirements.of(demands)
+        output = None if output is None else as_count("max_tokens", output)
+        size = Size(output=output, origin="caller: max_tokens")
+        if prompt is not None:
+            prompt = as_count("prompt_tokens", prompt)
+            size = Size(prompt, output, prompt, "caller: prompt_tokens + max_tokens")
+        return self._ask(needs, size, routing, needs.model_type or "this request")
+
+    def narrowed(
+        self, ask: Ask, params: Params, *, stream: bool = False, again: bool = False
+    ) -> Ask:
+        """Return the ask of a selection once its request is known.
+
+        Args:
+            ask: What the selection asked.
+            params: The request.
+            stream: Whether it is answered in pieces.
+            again: The selection has served a request already, so this is another.
+        """
+        needs = ask.needs.joined(derived(params, stream=stream))
+        request_id = self._next_id() if again else ask.request_id
+        return ask._replace(
+            request_id=request_id, needs=needs, size=size_of(params), what=_what(params)
+        )
+
+    def _ask(self, needs: Requirements, size: Size, routing: Mapping[str, Any], what: str) -> Ask:
+        return Ask(
+            self._next_id(),
+            needs,
+            self._routes.chain(_name(routing)),
+            size,
+            self._segment(routing.get("context")),
+            what,
+            self._time(routing.get("deadline_s")),
+        )
+
+    def _next_id(self) -> str:
+        self._count += 1
+        return f"r-{self._node}-{self._count:x}"
+
+    def _segment(self, context: Any) -> str:
+        if context is None:
+            return DEFAULT_SEGMENT
+        if not isinstance(context, Mapping):
+            raise InvalidRequestError(f"context is no mapping: {context!r}", param="context")
+        task = context.get("task")
+        return DEFAULT_SEGMENT if task in (None, "") else self._statistics.segment(str(task))
+
+    def _time(self, deadline_s: Any) -> float:
+        if deadline_s is None:
+            return self._deadline_s
+        seconds = as_limit("deadline_s", deadline_s)
+        if not seconds:
+            raise InvalidRequestError("deadline_s must be above 0", param="deadline_s")
+        return seconds
+
+
+def _name(routing: Mapping[str, Any]) -> str:
+    for option in ("model", "route"):
+        name = routing.get(option)
+        if name:
+            if not isinstance(name, str):
+                raise InvalidRequestError(f"{option} is a name, not {name!r}", param=option)
+            return name
+    return AUTO
+
+
+def _what(params: Params) -> str:
+    if isinstance(params, TextGenerationParams):
+        return "text"
+    if isinstance(params, EmbeddingParams):
+        return "text:embedding"
+    return type(params).__name__

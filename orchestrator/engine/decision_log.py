@@ -1,0 +1,121 @@
+"""The decisions that late feedback may still name: a ring of numbers, not of objects."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Final, NamedTuple
+
+from orchestrator.core.decisions import Decision
+from orchestrator.core.errors import ConfigurationError
+
+__all__ = ["DecisionLog", "Remembered"]
+
+_DAY_MINUTES: Final = 1440
+_GROWTH: Final = 1024
+
+
+class Remembered(NamedTuple):
+    """What is kept of one decision."""
+
+    minute: int
+    segment: str
+    key: str
+    closed: bool
+    quality: float | None
+
+
+class DecisionLog:
+    """The last decisions of this process, found by their sequence number.
+
+    Some thirty bytes a decision in plain arrays: a hundred thousand objects would be the largest
+    thing in the process. The last few stay whole, for whoever asks why.
+
+    Args:
+        limit: Decisions kept; older ones than a day are forgotten all the same.
+        whole: Decisions kept as they are.
+    """
+
+    def __init__(self, limit: int = 100_000, whole: int = 256) -> None:
+        if limit < 1:
+            raise ConfigurationError(f"at least 1 decision has to be kept, not {limit!r}")
+        self.limit = limit
+        self._whole_limit = whole
+        self._whole: dict[int, Decision] = {}
+        self._names: list[str] = []
+        self._ids: dict[str, int] = {}
+        self._minute = array("q")
+        self._sequence = array("q")
+        self._key = array("l")
+        self._segment = array("l")
+        self._quality = array("d")
+        # Apart from the ring, so that a decision can end however many followed it.
+        self._open: set[int] = set()
+
+    def append(self, decision: Decision) -> None:
+        """Remember a decision that has just been made; sequences start at 0 without gaps."""
+        slot = decision.sequence % self.limit
+        if slot >= len(self._minute):
+            self._grow()
+        self._minute[slot] = decision.bucket
+        self._sequence[slot] = decision.sequence
+        self._key[slot] = self._id(decision.key)
+        self._segment[slot] = self._id(decision.segment)
+        self._quality[slot] = -1.0
+        self._open.add(decision.sequence)
+        self._whole[decision.sequence] = decision
+        self._whole.pop(decision.sequence - self._whole_limit, None)
+
+    def find(self, sequence: int, minute: int) -> Remembered | None:
+        """Return what is remembered of a decision at the present minute, or None."""
+        slot = self._slot(sequence)
+        if slot is None or minute - self._minute[slot] > _DAY_MINUTES:
+            return None
+        quality = self._quality[slot]
+        return Remembered(
+            self._minute[slot],
+            self._names[self._segment[slot]],
+            self._names[self._key[slot]],
+            sequence not in self._open,
+            None if quality < 0 else quality,
+        )
+
+    def whole(self, sequence: int) -> Decision | None:
+        """Return a decision as it was made, if it is among the last few."""
+        return self._whole.get(sequence)
+
+    def close(self, sequence: int) -> bool:
+        """Mark a decision's end; False if it had ended already."""
+        if sequence not in self._open:
+            return False
+        self._open.remove(sequence)
+        return True
+
+    def rate(self, sequence: int, quality: float) -> None:
+        """Keep the quality that was given."""
+        slot = self._slot(sequence)
+        if slot is not None:
+            self._quality[slot] = quality
+
+    def forget_qualities(self) -> None:
+        """Take back every quality that was given."""
+        for slot in range(len(self._quality)):
+            self._quality[slot] = -1.0
+
+    def _slot(self, sequence: int) -> int | None:
+        slot = sequence % self.limit
+        known = slot < len(self._sequence) and self._sequence[slot] == sequence
+        return slot if known else None
+
+    def _id(self, name: str) -> int:
+        found = self._ids.get(name)
+        if found is None:
+            found = self._ids[name] = len(self._names)
+            self._names.append(name)
+        return found
+
+    def _grow(self) -> None:
+        more = min(max(len(self._minute), _GROWTH), self.limit - len(self._minute))
+        for column in (self._minute, self._key, self._segment):
+            column.frombytes(bytes(column.itemsize * more))
+        self._sequence.extend([-1] * more)
+        self._quality.extend([-1.0] * more)

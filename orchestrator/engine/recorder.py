@@ -1,0 +1,183 @@
+"""Keeps rows, views and the decision log in step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TypeAlias
+
+from orchestrator.core.decisions import Decision, parse_decision_id
+from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
+from orchestrator.core.estimates import Prior
+from orchestrator.core.selector import Selector
+from orchestrator.core.statistics import COLUMNS, Column, Outcome, RowId, Statistics
+from orchestrator.core.views import ALL, Memory, View
+from orchestrator.engine.decision_log import DecisionLog, Remembered
+
+__all__ = ["Recorder"]
+
+_OPENED = ((Column.OPENED, 1.0),)
+_EXPIRED = ((Column.EXPIRED, 1.0),)
+_ViewKey: TypeAlias = tuple[Memory, bool, str | None]
+
+
+class Recorder:
+    """Writes down what happened, once, in every place that has to know.
+
+    Args:
+        node: Name of this process, unique among those that share statistics.
+        limit: Decisions that feedback can name.
+    """
+
+    def __init__(self, node: str, limit: int = 100_000) -> None:
+        self.statistics = Statistics(node)
+        self.log = DecisionLog(limit)
+        self.keys: tuple[str, ...] = ()
+        self.minute = 0
+        self._prior: Prior | None = None
+        self.base = View(ALL, ())
+        """Everything ever seen, which no selector's memory shortens: speeds and token counts."""
+        self._views: dict[_ViewKey, View] = {(ALL, False, None): self.base}
+
+    def view_for(self, selector: Selector) -> View:
+        """Return the view that a selector reads, kept current from now on."""
+        extra = selector.name if selector.n_extra else None
+        key = (selector.memory, selector.segmented, extra)
+        view = self._views.get(key)
+        if view is None:
+            view = View(
+                selector.memory,
+                self.keys,
+                segmented=selector.segmented,
+                n_extra=selector.n_extra,
+                prior=self._prior,
+            )
+            view.advance(self.minute)
+            view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
+            self._views[key] = view
+            self._judge_alike()
+        return view
+
+    def arrange(self, keys: Sequence[str], prior: Prior | None) -> None:
+        """Follow the pool: these are the arms now."""
+        new = set(keys) - set(self.keys)
+        self.keys, self._prior = tuple(keys), prior
+        self._views = {key: view.rearrange(self.keys, prior) for key, view in self._views.items()}
+        self.base = self._views[ALL, False, None]
+        # A model that comes back finds what is known of it in the rows.
+        known = [(i, row.sums) for i, row in self.statistics.rows() if i.model in new]
+        for view in self._views.values():
+            view.replay(known)
+        self._judge_alike()
+
+    def advance(self, minute: int) -> None:
+        """Let the present minute be this one."""
+        if minute == self.minute:
+            return
+        self.minute = minute
+        self.statistics.advance(minute)
+        self.statistics.compact(minute)
+        for view in self._views.values():
+            view.advance(minute)
+
+    # -- one decision --------------------------------------------------------------------------
+
+    def open(self, decision: Decision) -> None:
+        """A pull has begun."""
+        self.statistics.add(decision.bucket, decision.segment, decision.key, _OPENED)
+        for view in self._views.values():
+            view.open(decision.bucket, decision.segment, decision.arm)
+        self.log.append(decision)
+
+    def close(self, decision: Decision, outcome: Outcome) -> None:
+        """The pull has ended; a second end changes nothing."""
+        if self.log.close(decision.sequence):
+            self._add(decision.bucket, decision.segment, decision.key, outcome.deltas())
+
+    def expire(self, decision: Decision, cost_usd: float = 0.0) -> bool:
+        """The pull will never end, and counts neither way; False if it had ended already."""
+        expired = self.log.close(decision.sequence)
+        if expired:
+            deltas = [*_EXPIRED, (Column.COST, cost_usd)] if cost_usd else _EXPIRED
+            self._add(decision.bucket, decision.segment, decision.key, deltas)
+        return expired
+
+    def rate(self, decision_id: str, quality: float) -> tuple[Remembered, bool]:
+        """Take the quality of a decision's answer.
+
+        Returns:
+            The decision as it was remembered before, and whether anything changed: the same
+            quality again does not, another one corrects the row.
+
+        Raises:
+            InvalidRequestError: The quality is not a number in [0, 1].
+            UnknownDecisionError: This is no decision of ours, or it is too long ago.
+        """
+        if isinstance(quality, bool) or not isinstance(quality, int | float):
+            raise InvalidRequestError(f"quality is not a number: {quality!r}", param="quality")
+        if not (math.isfinite(quality) and 0 <= quality <= 1):
+            raise InvalidRequestError(f"quality is in [0, 1], not {quality!r}", param="quality")
+        parsed = parse_decision_id(decision_id)
+        known = None
+        if parsed is not None and parsed[0] == self.statistics.node:
+            known = self.log.find(parsed[2], self.minute)
+        if parsed is None or known is None or known.minute != parsed[1]:
+            raise UnknownDecisionError(
+                f"no decision {decision_id!r} is remembered",
+                hint=f"this process keeps its last {self.log.limit:,} decisions for a day",
+            )
+        if known.quality == quality:
+            return known, False
+        was = known.quality
+        deltas = [
+            (Column.N_QUALITY, 1.0 if was is None else 0.0),
+            (Column.QUALITY, quality - (was or 0.0)),
+            (Column.QUALITY_SQ, quality**2 - (was or 0.0) ** 2),
+        ]
+        self.log.rate(parsed[2], quality)
+        self._add(known.minute, known.segment, known.key, deltas)
+        self._judge_alike()
+        return known, True
+
+    def observe(self, key: str, minute: int, segment: str, outcome: Outcome) -> None:
+        """Take the outcome of a call that no decision of ours led to."""
+        if minute > self.minute:
+            self.advance(minute)
+        self._add(minute, segment, key, [*_OPENED, *outcome.deltas()])
+
+    def reset(self) -> None:
+        """Forget every outcome; decisions can still be named, and then count anew."""
+        self.statistics.forget()
+        self.log.forget_qualities()
+        for view in self._views.values():
+            view.clear()
+            view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
+
+    def merge(self, rows: Iterable[tuple[RowId, int, list[float]]]) -> None:
+        """Take rows of other nodes, or our own from a store."""
+        changes = self.statistics.merge(rows)
+        for view in self._views.values():
+            view.replay(changes)
+        self._judge_alike()
+
+    def totals(self) -> dict[str, dict[str, float]]:
+        """Return the sums of every model over all segments, by the names of `COLUMNS`."""
+        found: dict[str, list[float]] = {}
+        for (_, model), sums in self.statistics.totals().items():
+            into = found.setdefault(model, [0.0] * len(sums))
+            for column, value in enumerate(sums):
+                into[column] += value
+        return {model: dict(zip(COLUMNS, sums, strict=False)) for model, sums in found.items()}
+
+    def _judge_alike(self) -> None:
+        """Judge by quality in every view once some model of any has one."""
+        if self.base.total.rates_quality:
+            for view in self._views.values():
+                view.rate_quality()
+
+    def _add(
+        self, minute: int, segment: str, key: str, deltas: Sequence[tuple[int, float]]
+    ) -> None:
+        self.statistics.add(minute, segment, key, deltas)
+        for view in self._views.values():
+            view.add(minute, segment, key, deltas)
