@@ -1,0 +1,111 @@
+"""Fakes that users test their own services with; `docs/testing.md` shows how.
+
+What time does is `run_simulated`'s; who answers is a `ScriptedModel` without a wire, a
+`SimulatedServer` behind a `SimulatedTransport`, or a `ProviderServer` on a real port; what goes
+wrong is a `FaultPlan`. `SimulatedWorld` draws all of that from one seed. Nothing here is imported
+by the parts that serve.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.testing.clock import LoopClock
+from orchestrator.testing.echo import echo
+from orchestrator.testing.faults import (
+    Cut,
+    Dripping,
+    Dropped,
+    Endless,
+    Fault,
+    FaultPlan,
+    Garbled,
+    Instead,
+    Late,
+    Recut,
+    Refused,
+    Stalled,
+    Truncated,
+    failure,
+    html_page,
+)
+from orchestrator.testing.loop import (
+    DeadlockError,
+    LeftoverTasksError,
+    LivelockError,
+    OutOfTimeError,
+    OutsideWorldError,
+    SimulatedLoop,
+    SimulationError,
+    run_simulated,
+)
+from orchestrator.testing.openai_provider import OpenAIProvider
+from orchestrator.testing.openai_wire import Reply, ToolCall
+from orchestrator.testing.processes import SimulatedLauncher, SimulatedProcess
+from orchestrator.testing.scripted import Drawn, ScriptedCall, ScriptedModel, Turn
+from orchestrator.testing.simulated_server import Exchange, SimulatedServer
+from orchestrator.testing.transport import SimulatedTransport
+
+if TYPE_CHECKING:
+    from orchestrator.testing.provider_server import ProviderServer, Received
+    from orchestrator.testing.trace import Trace
+    from orchestrator.testing.world import SimulatedWorld
+
+__all__ = [
+    "Cut",
+    "DeadlockError",
+    "Drawn",
+    "Dripping",
+    "Dropped",
+    "Endless",
+    "Exchange",
+    "Fault",
+    "FaultPlan",
+    "Garbled",
+    "Instead",
+    "Late",
+    "LeftoverTasksError",
+    "LivelockError",
+    "LoopClock",
+    "OpenAIProvider",
+    "OutOfTimeError",
+    "OutsideWorldError",
+    "ProviderServer",
+    "Received",
+    "Recut",
+    "Refused",
+    "Reply",
+    "ScriptedCall",
+    "ScriptedModel",
+    "SimulatedLauncher",
+    "SimulatedLoop",
+    "SimulatedProcess",
+    "SimulatedServer",
+    "SimulatedTransport",
+    "SimulatedWorld",
+    "SimulationError",
+    "Stalled",
+    "ToolCall",
+    "Trace",
+    "Truncated",
+    "Turn",
+    "echo",
+    "failure",
+    "html_page",
+    "run_simulated",
+]
+
+_ON_FIRST_USE = {
+    "ProviderServer": "orchestrator.testing.provider_server",
+    "Received": "orchestrator.testing.provider_server",
+    "SimulatedWorld": "orchestrator.testing.world",
+    "Trace": "orchestrator.testing.trace",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs aiohttp or the whole engine when it is first asked for."""
+    module = _ON_FIRST_USE.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(module), name)

@@ -1,0 +1,422 @@
+"""What is broken, and which check of the simulated world has to notice."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tests.simulation.checks import COMES_TO_AN_END, IS_REPEATABLE, LEAVES_NO_TASK
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One way to break the code.
+
+    Attributes:
+        name: What the code then does, as a claim.
+        where, old, new: As in `mutated`.
+        check: Who notices.
+        at: The seed of a world in which it shows, for what shows in few.
+    """
+
+    name: str
+    where: str
+    old: str
+    new: str
+    check: str
+    at: int = 0
+
+
+_ATTEMPTS = "orchestrator.engine.attempts:Attempts"
+_PLAN = "orchestrator.routing.attempts:AttemptPlan"
+_CHOOSER = "orchestrator.engine.chooser:Chooser"
+_SETTLEMENT = "orchestrator.engine.settlement:Settlement"
+_STREAM = "orchestrator.engine.streaming:TextStream"
+_RECORDER = "orchestrator.engine.recorder:Recorder"
+
+MUTATIONS = (
+    # -- how requests end
+    Mutation(
+        "a deadline that strikes looks like a cancellation",
+        "orchestrator.engine.deadlines:Deadline.__exit__",
+        "raise TimeoutError from error",
+        "return",
+        "ends_once",
+    ),
+    Mutation(
+        "giving up raises the last error, whatever it is",
+        f"{_ATTEMPTS}._give_up",
+        "raise exhausted from error",
+        "raise error",
+        "fails_with_a_reason",
+    ),
+    Mutation(
+        "a broken stream ends as if it were whole",
+        f"{_STREAM}._interrupted",
+        "raise self._interruption(chosen, error, text) from error",
+        "return",
+        "fails_with_a_reason",
+    ),
+    Mutation(
+        "deadlines are looked at every ten seconds",
+        "orchestrator.engine.deadlines:Deadlines._enter",
+        "loop.call_at(deadline.at, self._strike, loop)",
+        "loop.call_at(deadline.at + 10, self._strike, loop)",
+        "keeps_its_deadline",
+    ),
+    Mutation(
+        "deadlines never strike",
+        "orchestrator.engine.deadlines:Deadline.strike",
+        "self._task.cancel()",
+        "pass",
+        COMES_TO_AN_END,
+    ),
+    Mutation(
+        "a plain model may take its time",
+        "orchestrator.engine.unary:_ask",
+        "if model.keeps_timeouts:",
+        "if model:",
+        "waits_for_nobody_silent",
+    ),
+    Mutation(
+        "a stream may be silent before its first token",
+        f"{_STREAM}._next",
+        "if self.chosen.model.keeps_timeouts:",
+        "if self.chosen:",
+        "waits_for_nobody_silent",
+    ),
+    # -- attempts
+    Mutation(
+        "attempts are not counted",
+        f"{_PLAN}.next_step",
+        "if self.attempts >= self._policy.max_attempts:",
+        "if False:",
+        "keeps_to_its_attempts",
+    ),
+    Mutation(
+        "retries are not counted",
+        f"{_PLAN}._retry",
+        "if self.retries >= self._policy.retries:",
+        "if self.retries >= 6:",
+        "keeps_to_its_attempts",
+    ),
+    Mutation(
+        "the retry budget always pays",
+        "orchestrator.routing.retry_budget:RetryBudget.withdraw",
+        "return False",
+        "return True",
+        "keeps_to_its_retry_budget",
+    ),
+    Mutation(
+        "nothing is ever retried",
+        f"{_PLAN}._retry",
+        "if first_at == inf:",
+        "if True:",
+        "gives_up_on_nobody_early",
+    ),
+    Mutation(
+        "tried models are taken again",
+        f"{_CHOOSER}.decide",
+        "if tried:",
+        "if False:",
+        "keeps_order",
+    ),
+    # -- nothing is lost
+    Mutation(
+        "there is no failover",
+        f"{_PLAN}.next_step",
+        "if others_eligible:",
+        "if False:",
+        "loses_nothing",
+    ),
+    Mutation(
+        "nobody is a last resort",
+        f"{_CHOOSER}.decide",
+        "if resort is not None and resort.arm is not None:",
+        "if False:",
+        "loses_nothing",
+    ),
+    Mutation(
+        "only the first route has a last resort",
+        f"{_CHOOSER}.decide",
+        "for view in out:",
+        "for view in out[:1]:",
+        "loses_nothing",
+    ),
+    Mutation(
+        "fallback routes are not taken",
+        "orchestrator.routing.routes:Routes.chain",
+        "return list(self._expanded(route)) if route.fallback else [route]",
+        "return [route]",
+        "loses_nothing",
+    ),
+    Mutation(
+        "an unavailable model ends the request",
+        "orchestrator.routing.consequences:consequence_of",
+        "found = CONSEQUENCES[error.classification]",
+        "found = replace(CONSEQUENCES[error.classification],"
+        " try_another=error.classification is not ErrorClass.SERVICE_UNAVAILABLE)",
+        "loses_nothing",
+    ),
+    Mutation(
+        "a refused credential stays refused for ever",
+        "orchestrator.routing.availability:Availability.restore_credential",
+        "self._quarantined.pop(credential_id, None)",
+        "pass",
+        "loses_nothing",
+    ),
+    # -- events
+    Mutation(
+        "a failover is announced to the same model too",
+        f"{_ATTEMPTS}.after",
+        "if following.decision.key != chosen.decision.key:",
+        "if True:",
+        "keeps_order",
+    ),
+    Mutation(
+        "a decision is announced after its call",
+        f"{_ATTEMPTS}.after",
+        "return self._called(self._decided(following))",
+        "return self._decided(self._called(following))",
+        "keeps_order",
+    ),
+    Mutation(
+        "an answer is announced twice",
+        f"{_SETTLEMENT}.answered",
+        "return usd",
+        "self._publish(ModelUsed, request_id=decision.request_id, decision_id=decision.id,"
+        " model=decision.key, attempt=decision.attempt, latency_s=latency_s,"
+        " first_token_s=first_token_s, prompt_tokens=usage.prompt_tokens,"
+        " completion_tokens=usage.completion_tokens, cost_usd=usd); return usd",
+        "ends_each_attempt_once",
+    ),
+    Mutation(
+        "a cancelled call ends in silence",
+        f"{_SETTLEMENT}._say_failed",
+        "if self._bus.wants(CallFailed):",
+        "if kind != 'cancelled' and self._bus.wants(CallFailed):",
+        "ends_each_attempt_once",
+    ),
+    Mutation(
+        "an explored model is said to be impossible",
+        "orchestrator.selectors.choice:choose",
+        "share = floor / n_eligible",
+        "share = 0.0",
+        "says_how_likely_each_choice_was",
+    ),
+    # -- what providers see
+    Mutation(
+        "a model is asked twice",
+        "orchestrator.engine.unary:_ask",
+        "if model.keeps_timeouts:",
+        "if model.keeps_timeouts and await model.answer(params, call):",
+        "tells_the_truth",
+    ),
+    Mutation(
+        "every tenth token is forgotten",
+        "orchestrator.integrations.openai_answer:read_usage",
+        '_count(usage, "completion_tokens"),',
+        '_count(usage, "completion_tokens") * 9 // 10,',
+        "tells_the_truth",
+    ),
+    Mutation(
+        "nobody learns that a stream starts over",
+        f"{_STREAM}._prepare_to_go_on",
+        "self._prologue = (TextChunk(restarted=True),)",
+        "self._prologue = ()",
+        "passes_answers_on",
+    ),
+    Mutation(
+        "the second continuation holds the first one too",
+        f"{_STREAM}._prepare_to_go_on",
+        "_continued(self._asked, text)",
+        "_continued(self._params, text)",
+        "passes_answers_on",
+    ),
+    Mutation(
+        "capabilities are not looked at",
+        "orchestrator.routing.eligibility:Eligibility._declared",
+        "wanted = np.uint64(needs.capabilities)",
+        "wanted = np.uint64(0)",
+        "calls_only_who_may_serve",
+    ),
+    Mutation(
+        "exclusions are not looked at",
+        "orchestrator.routing.eligibility:Eligibility._declared",
+        "mask[pool.index[key]] = False",
+        "pass",
+        "calls_only_who_may_serve",
+    ),
+    Mutation(
+        "windows are not looked at",
+        "orchestrator.routing.eligibility:Eligibility.mask",
+        "if window > _FULL * shape.min_window:",
+        "if False:",
+        "calls_only_who_may_serve",
+    ),
+    Mutation(
+        "an abandoned stream goes on",
+        f"{_STREAM}._end",
+        "await stack.aclose()",
+        "pass",
+        "leaves_nobody_working",
+    ),
+    # -- health
+    Mutation(
+        "each call that a dying process cuts is a failure of its own",
+        f"{_ATTEMPTS}._settle_failure",
+        "cause_id=process if one_death else None,",
+        "cause_id=None,",
+        "ejects_on_evidence",
+    ),
+    Mutation(
+        "a model is ejected a failure too early",
+        "orchestrator.routing.breaker:Breaker.failure",
+        "if self._failures_in_a_row >= policy.failure_threshold:",
+        "if self._failures_in_a_row >= policy.failure_threshold - 1:",
+        "ejects_on_evidence",
+    ),
+    Mutation(
+        "who is out of service is chosen like anybody else",
+        f"{_CHOOSER}.decide",
+        "mask = mask & usable",
+        "pass",
+        "spares_the_ejected",
+    ),
+    # -- what is written down
+    Mutation(
+        "an outcome may count twice",
+        "orchestrator.engine.recorder:Recorder.close",
+        "if self.log.close(decision.sequence):",
+        "for _ in range(1 + self.log.close(decision.sequence)):",
+        "adds_up",
+    ),
+    Mutation(
+        "a cancelled call counts as a failure",
+        f"{_SETTLEMENT}.cancelled",
+        "if late:",
+        "if True:",
+        "adds_up",
+    ),
+    Mutation(
+        "what failed calls cost is forgotten",
+        f"{_SETTLEMENT}.failed",
+        "self._recorder.close(decision, Outcome(False, usd))",
+        "self._recorder.close(decision, Outcome(False))",
+        "adds_up",
+    ),
+    Mutation(
+        "a cancelled call is never settled",
+        "orchestrator.engine.unary:_answer",
+        "attempts.cancelled(chosen, late=deadline.expired)",
+        "pass",
+        "leaves_nothing_pending",
+    ),
+    Mutation(
+        "an abandoned stream is never settled",
+        f"{_STREAM}._abandon",
+        "if self._unsettled:",
+        "if False:",
+        "leaves_nothing_pending",
+    ),
+    Mutation(
+        "selections never expire",
+        "orchestrator.engine.selection:Selection.release",
+        "if chosen is not None:",
+        "if False:",
+        "leaves_nothing_pending",
+    ),
+    Mutation(
+        "views forget who leaves the window, not what",
+        "orchestrator.core.views:View.advance",
+        "self.total.add(arm, taken)",
+        "pass",
+        "shows_what_it_knows",
+    ),
+    Mutation(
+        "a model that comes back is a stranger",
+        f"{_RECORDER}.arrange",
+        "view.replay(known)",
+        "pass",
+        "shows_what_it_knows",
+    ),
+    Mutation(
+        "the same quality counts again",
+        f"{_RECORDER}.rate",
+        "if known.quality == quality:",
+        "if False:",
+        "takes_ratings",
+    ),
+    Mutation(
+        "a correction adds to what it corrects",
+        f"{_RECORDER}.rate",
+        "quality - (was or 0.0)",
+        "quality",
+        "adds_up",
+    ),
+    # -- what is held and spent
+    Mutation(
+        "what a request has spent is forgotten",
+        f"{_ATTEMPTS}._made",
+        "self.spent_usd += usd",
+        "pass",
+        "keeps_to_max_cost",
+        at=163,
+    ),
+    Mutation(
+        "nothing is set aside of the day's budget",
+        "orchestrator.routing.budget:DailyBudget.reserve",
+        "self.reserved_usd += usd",
+        "pass",
+        "keeps_to_the_cap",
+    ),
+    Mutation(
+        "the day of a day's budget never ends",
+        "orchestrator.routing.budget:DailyBudget.spent",
+        "if wall // _DAY_S > self._day:",
+        "if False:",
+        "keeps_to_the_cap",
+    ),
+    Mutation(
+        "a place is never given back",
+        "orchestrator.engine.admission:Admission.leave",
+        "self.busy -= 1",
+        "pass",
+        "gives_places_back",
+    ),
+    Mutation(
+        "a lease is never given back",
+        "orchestrator.lifecycle.residency:Lease.__aexit__",
+        "self._resident.release()",
+        "pass",
+        "gives_leases_back",
+    ),
+    Mutation(
+        "places are not counted",
+        "orchestrator.engine.admission:Admission.try_enter",
+        "if self.busy >= self._places or self._queue:",
+        "if self._queue:",
+        "crowds_nobody",
+    ),
+    # -- the world itself
+    Mutation(
+        "a process belongs to nobody",
+        "orchestrator.lifecycle.residency:ProcessResidency._spawn",
+        "self._tasks.start_soon(function, *args)",
+        "import asyncio; asyncio.get_running_loop().create_task(function(*args))",
+        LEAVES_NO_TASK,
+    ),
+    Mutation(
+        "jitter is not seeded",
+        "orchestrator.routing.backoff:backoff_s",
+        "rng.uniform(",
+        "Random().uniform(",
+        IS_REPEATABLE,
+    ),
+    Mutation(
+        "deadlines that strike together strike in any order",
+        "orchestrator.engine.deadlines:Deadlines._strike",
+        "[d for d in self._open if d.at <= now]",
+        "{d for d in self._open if d.at <= now}",
+        IS_REPEATABLE,
+    ),
+)
