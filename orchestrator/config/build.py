@@ -1,0 +1,78 @@
+"""From a configuration to the arguments of an engine."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config.configuration import Configuration, read_configuration
+from orchestrator.config.models import configured_models
+from orchestrator.config.places import at
+from orchestrator.config.routes import configured_routes, configured_selector
+from orchestrator.core.model import Model
+from orchestrator.routing.registry import ModelRegistry
+from orchestrator.routing.routes import Route
+
+__all__ = ["arguments_for", "build"]
+
+
+def build(
+    path: str | Path | None = None,
+    *,
+    models: Iterable[Model] = (),
+    routes: Iterable[Route] = (),
+    paid: bool | None = None,
+    discover: bool | None = None,
+    **overrides: Any,
+) -> dict[str, Any]:
+    """Return the arguments of an `Orchestrator` as a file and the environment have it.
+
+    Args:
+        path: The file; see `read_configuration`.
+        models: Further models, which routes of the file may name.
+        routes: Further routes; one of a name that the file has too takes its place.
+        paid: The setting of this name.
+        discover: The setting of this name.
+        overrides: Arguments of `Orchestrator` that go before what is configured.
+
+    Raises:
+        ConfigurationError: The file or a value in it is wrong; the message says where.
+    """
+    settings = {"paid": paid, "discover": discover}
+    said = {name: value for name, value in settings.items() if value is not None}
+    configuration = read_configuration(path, **said)
+    for warning in configuration.warnings:
+        warnings.warn(warning, stacklevel=3)
+    return {**arguments_for(configuration, models, routes), **overrides}
+
+
+def arguments_for(
+    configuration: Configuration, models: Iterable[Model] = (), routes: Iterable[Route] = ()
+) -> dict[str, Any]:
+    """Return the arguments of an `Orchestrator`; models and routes are added to those configured.
+
+    Raises:
+        ConfigurationError: Something cannot be built, or a route names what there is not.
+    """
+    engine, sources = configuration.settings.engine, configuration.sources
+    pool = [*configured_models(configuration), *models]
+    with at(sources.place(("models",))):
+        registry = ModelRegistry(pool)
+    further = {route.name: route for route in routes}
+    named = configured_routes(configuration, registry, further)
+    return {
+        "models": pool,
+        "routes": [*(route for route in named if route.name not in further), *further.values()],
+        "selector": configured_selector(engine.selector, sources.place(("engine", "selector"))),
+        "objective": engine.objective,
+        "deadline_s": engine.deadline_s,
+        "timeouts": engine.timeouts,
+        "attempts": engine.attempts,
+        "breaker": engine.breaker,
+        "ejection": engine.ejection,
+        "restart": engine.restart,
+        "budget_usd_per_day": configuration.budget_usd_per_day,
+        "seed": engine.seed,
+    }
