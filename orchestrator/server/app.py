@@ -1,0 +1,86 @@
+"""The application: which address is served by what, and who is let in."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+from pydantic import SecretStr
+
+from orchestrator.engine import Orchestrator
+from orchestrator.server.access import Access
+from orchestrator.server.chat import ChatCompletions
+from orchestrator.server.cors import allow_origins, is_preflight, preflight
+from orchestrator.server.decisions import Decisions
+from orchestrator.server.embeddings import Embeddings
+from orchestrator.server.event_stream import EventStream
+from orchestrator.server.failure import answer_failures
+from orchestrator.server.health import Health
+from orchestrator.server.models import Models
+
+__all__ = ["MAX_BODY_BYTES", "build_app"]
+
+MAX_BODY_BYTES: Final = 32 * 1024 * 1024
+"""A dozen photographs in base64."""
+
+
+def build_app(
+    orchestrator: Orchestrator,
+    *,
+    api_key: SecretStr | None = None,
+    allowed_hosts: Collection[str] = (),
+    allowed_origins: Collection[str] = (),
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> web.Application:
+    """Return the application in front of a running engine.
+
+    Run it with ``handler_cancellation=True``, so that a client that leaves ends its request.
+
+    Args:
+        orchestrator: Answers.
+        api_key: What every request has to present as a bearer token, or None.
+        allowed_hosts: Values of ``Host`` besides the loopback ones.
+        allowed_origins: Origins of web pages that may call.
+        max_body_bytes: The largest body that is taken.
+
+    Raises:
+        ConfigurationError: An origin is not one.
+    """
+    access = Access(api_key, allowed_hosts, allowed_origins)
+    app = web.Application(
+        client_max_size=max_body_bytes, middlewares=[answer_failures, _doorkeeper(access)]
+    )
+    chat, embeddings = ChatCompletions(orchestrator), Embeddings(orchestrator)
+    models, decisions = Models(orchestrator), Decisions(orchestrator)
+    events, health = EventStream(orchestrator), Health(orchestrator)
+    app.add_routes(
+        [
+            web.post("/v1/chat/completions", chat.create),
+            web.post("/v1/embeddings", embeddings.create),
+            web.get("/v1/models", models.list),
+            web.get("/v1/models/{id:.+}", models.retrieve),
+            web.get("/api/v1/models", models.describe),
+            web.get("/api/v1/events", events.serve),
+            web.post("/api/v1/feedback", decisions.feedback),
+            web.post("/api/v1/explain", decisions.explain),
+            web.get("/healthz", health.check),
+        ]
+    )
+    app.on_shutdown.append(events.close)
+    if allowed_origins:
+        allow_origins(app, access)
+    return app
+
+
+def _doorkeeper(access: Access) -> Middleware:
+    @web.middleware
+    async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
+        access.check_site(request.headers)
+        if access.origins and is_preflight(request):
+            return preflight(request)
+        access.check_key(request.headers)
+        return await handler(request)
+
+    return keep

@@ -1,0 +1,62 @@
+"""What becomes of an error: an answer in OpenAI's envelope, and a line in the log if it is ours."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from orchestrator.core.errors import InternalError, OrchestratorError
+from orchestrator.server.envelope import Envelope, envelope_of, refusal
+
+__all__ = ["answer_failures", "told"]
+
+_log = logging.getLogger("orchestrator.server")
+_CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
+
+
+@web.middleware
+async def answer_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer in the envelope whatever a handler raises."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        return _response(_refused(request, error))
+    except Exception as error:  # noqa: BLE001 - the last stop: logged and answered
+        return _response(told(request, error))
+
+
+def told(request: web.Request, error: Exception) -> Envelope:
+    """Return what the client is told of an error; log one that nobody but us can mend."""
+    unexpected = not isinstance(error, OrchestratorError) or isinstance(error, InternalError)
+    if unexpected and not _has_left(request):
+        _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return envelope_of(error)
+
+
+def _has_left(request: web.Request) -> bool:
+    """Whether the client has closed the connection: writing to it fails, and that is no news."""
+    return request.transport is None or request.transport.is_closing()
+
+
+def _refused(request: web.Request, error: web.HTTPException) -> Envelope:
+    """Return the envelope for what aiohttp itself refuses."""
+    message = {
+        404: f"there is no {request.path}",
+        405: f"{request.path} does not take {request.method}",
+        413: "the body is larger than this server takes",
+    }.get(error.status, HTTPStatus(error.status).phrase)
+    allow = error.headers.get(hdrs.ALLOW)
+    headers: dict[str, str] = {} if allow is None else {hdrs.ALLOW: allow}
+    code = _CODES.get(error.status, "http_error")
+    return refusal(error.status, message, code, headers=headers)
+
+
+def _response(envelope: Envelope) -> web.Response:
+    return web.Response(
+        status=envelope.status,
+        body=envelope.body,
+        headers={hdrs.CONTENT_TYPE: "application/json", **envelope.headers},
+    )
