@@ -1,0 +1,1 @@
+"""The demonstration: a story that real models play in a terminal."""

@@ -1,0 +1,82 @@
+"""``orchestrator demo``: real models answer, the selector learns, one dies, nothing is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from time import perf_counter
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from orchestrator.cli.failure import FAILED, OK
+from orchestrator.cli.options import AsJson
+from orchestrator.cli.output import console, note, write_json
+
+if TYPE_CHECKING:
+    from orchestrator.cli.demo.audit import Audit
+    from orchestrator.cli.demo.questions import Question
+    from orchestrator.cli.demo.story import Story
+
+__all__ = ["EXAMPLE", "demo"]
+
+EXAMPLE: Final = "Example: orchestrator demo --seed 7"
+
+
+def demo(
+    rounds: Annotated[
+        int, typer.Option(help="How often every question is asked.", min=1, max=100)
+    ] = 3,
+    questions: Annotated[
+        int | None, typer.Option(help="Take only so many of the questions.", min=2)
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of all that is left to chance.")] = 1,
+    as_json: AsJson = False,
+) -> int:
+    """Watch the pool learn from feedback, and survive a death.
+
+    Four arms of a small model, which is fetched first if need be, answer questions. They differ in
+    instructions, temperature, distance and price, and each answer is checked. Half way, the engine
+    of the arm that has answered most is killed in the middle of an answer. At the end every arm is
+    asked every question, which shows what the choice has cost.
+
+    Nothing is scripted, so the numbers differ a little from machine to machine. Takes about a
+    minute and 600 MB of memory.
+    """
+    from orchestrator.cli.demo.questions import read_questions
+    from orchestrator.cli.demo.report import as_dict, print_report
+
+    asked = read_questions()
+    random.Random(seed).shuffle(asked)
+    begun = perf_counter()
+    story, audit = asyncio.run(_play(asked[:questions], rounds, seed, note))
+    seconds = perf_counter() - begun
+    if as_json:
+        write_json(as_dict(story, audit, seconds, seed))
+    else:
+        print_report(story, audit, seconds, console())
+    return FAILED if story.lost else OK
+
+
+async def _play(
+    questions: list[Question], rounds: int, seed: int, report: Callable[[str], Any]
+) -> tuple[Story, Audit]:
+    from orchestrator.cli.demo.audit import audited
+    from orchestrator.cli.demo.display import display
+    from orchestrator.cli.demo.stage import COST_WEIGHT, load_engines, staged
+    from orchestrator.cli.demo.story import Theatre
+
+    rng = random.Random(seed)
+    programme = [
+        question for _ in range(rounds) for question in rng.sample(questions, len(questions))
+    ]
+    async with staged(seed, report) as orchestrator:
+        arms = orchestrator.registry.list_models()
+        with display(arms, len(programme), console(stderr=True)) as audience:
+            theatre = Theatre(orchestrator, audience)
+            await load_engines(orchestrator, report)
+            story = await theatre.play(programme, seed=seed)
+        report(f"now every arm is asked each of the {len(questions)} questions")
+        audit = await audited(orchestrator, story, questions, cost_weight=COST_WEIGHT, seed=seed)
+    return story, audit

@@ -1,0 +1,89 @@
+"""The demonstration: its questions, its arithmetic, and the story itself on real engines."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from orchestrator.cli.demo.audit import judged
+from orchestrator.cli.demo.questions import Question, read_questions
+from orchestrator.cli.demo.story import Answered, Story
+from tests.cli.command import process
+from tests.integrations.real_engine import smollm2_file
+
+EASY = Question("What is the capital of France?", frozenset({"paris"}))
+
+
+def answered(model: str, quality: float, cost_usd: float = 0.0) -> Answered:
+    return Answered(EASY, model, "Paris", quality, cost_usd, 0.1, ())
+
+
+def test_every_question_can_be_answered_and_none_stands_twice():
+    questions = read_questions()
+
+    assert len({question.text for question in questions}) == len(questions) >= 40
+    for question in questions:
+        assert question.text.endswith("?")
+        for word in question.answers:
+            assert question.quality(word) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("answer", "quality"),
+    [
+        ("Paris", 1.0),
+        ("The capital of France is PARIS.", 1.0),
+        ("It is Parisian", 0.0),
+        ("London", 0.0),
+        ("", 0.0),
+    ],
+)
+def test_an_answer_is_right_if_the_word_stands_in_it(answer: str, quality: float):
+    assert EASY.quality(answer) == quality
+
+
+def test_regret_is_what_the_pulls_of_each_arm_lost_against_the_best():
+    # Worth by itself: good 1 - 100 x 0.002 = 0.8, fair 0.5, bad 0.
+    alone = {
+        "good": [answered("good", 1.0, 0.002)] * 2,
+        "fair": [answered("fair", 1.0), answered("fair", 0.0)],
+        "bad": [answered("bad", 0.0)] * 2,
+    }
+    pulls = [answered("good", 1.0, 0.002)] * 7 + [answered("fair", 1.0)] * 2 + [answered("bad", 0)]
+
+    audit = judged(Story(asked=10, answers=pulls), alone, cost_weight=100)
+
+    assert [arm.key for arm in audit.arms] == ["good", "fair", "bad"]
+    assert [arm.pulls for arm in audit.arms] == [7, 2, 1]
+    assert [arm.worth for arm in audit.arms] == pytest.approx([0.8, 0.5, 0.0])
+    assert [arm.regret for arm in audit.arms] == pytest.approx([0.0, 0.6, 0.8])
+    assert audit.regret == pytest.approx(1.4)
+    assert audit.regret_of_chance == pytest.approx(10 * (0.8 - 1.3 / 3))
+    assert audit.arms[0].spent_usd == pytest.approx(0.014)
+
+
+async def test_the_story_loses_no_question_although_an_engine_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
+    smollm2_file()
+    words = ("demo", "--rounds", "1", "--questions", "10", "--seed", "3", "--json")
+
+    async with process(*words) as running:
+        stdout, stderr = await running.communicate()
+
+    told = json.loads(stdout)
+    assert running.returncode == 0
+    assert (told["asked"], told["answered"], told["lost"]) == (10, 10, [])
+    assert told["killed"]["question"] >= 6
+    assert told["failovers"] >= 1
+    assert sum(arm["pulls"] for arm in told["arms"]) == 10
+    assert {arm["key"] for arm in told["arms"]} == {
+        "embedded:teacher",
+        "embedded:plain",
+        "embedded:hot",
+        "cloud:scholar",
+    }
+    assert told["best"] == told["arms"][0]["key"]
+    assert f"kill -9 {told['killed']['pid']}" in stderr.decode()
