@@ -1,0 +1,5 @@
+"""``python -m orchestrator``, the same as the command ``orchestrator``."""
+
+from orchestrator.cli import main
+
+main()
