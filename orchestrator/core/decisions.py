@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -69,7 +69,7 @@ class Decision:
     """One choice among the eligible models.
 
     A plain slotted class: one is built per attempt on the hot path, so whatever can be derived
-    (its id's text, the scores by name, the refusals) is derived when somebody asks.
+    (its id's text, the propensity, the scores by name, the refusals) is derived when somebody asks.
 
     Attributes:
         node: The process that decided.
@@ -77,9 +77,10 @@ class Decision:
         sequence: Counts the decisions of the node.
         request_id: The request it belongs to; failovers share it.
         key: The chosen model.
+        arm: Its position among the keys of the pool.
+        greedy: Whether it is the one that scored best, rather than one explored at random.
         selector: Name of the selector that chose.
-        propensity: Probability in (0, 1] with which this selector chose this model, or None
-            for a sampling selector, whose propensities are computed off the hot path.
+        floor: Probability that was spread evenly over the eligible models.
         segment: The kind of request statistics are kept for.
         requirements: What was demanded.
         cost_usd: What one attempt at the chosen model is expected to cost, at most; None if
@@ -90,15 +91,19 @@ class Decision:
     """
 
     __slots__ = (
+        "_eligible",
         "_keys",
+        "_odds",
+        "_propensity",
         "_scores",
         "arm",
         "attempt",
         "bucket",
         "cost_usd",
+        "floor",
+        "greedy",
         "key",
         "node",
-        "propensity",
         "refused",
         "request_id",
         "requirements",
@@ -116,15 +121,18 @@ class Decision:
         request_id: str,
         keys: Sequence[str],
         arm: int,
+        greedy: bool,
         selector: str,
-        propensity: float | None,
-        scores: npt.NDArray[np.float64] | None,
+        floor: float,
+        scores: npt.NDArray[np.float64],
+        eligible: npt.NDArray[np.bool_],
         segment: str,
         requirements: Requirements,
         cost_usd: float | None,
         attempt: int,
         refused: Mapping[str, Refusal],
         ticket: int = 0,
+        odds: Callable[[], npt.NDArray[np.float64]] | None = None,
     ) -> None:
         self.node = node
         self.bucket = bucket
@@ -132,8 +140,9 @@ class Decision:
         self.request_id = request_id
         self.key = keys[arm]
         self.arm = arm
+        self.greedy = greedy
         self.selector = selector
-        self.propensity = propensity
+        self.floor = floor
         self.segment = segment
         self.requirements = requirements
         self.cost_usd = cost_usd
@@ -142,6 +151,9 @@ class Decision:
         self.ticket = ticket
         self._keys = keys
         self._scores = scores
+        self._eligible = eligible
+        self._odds = odds
+        self._propensity: float | None = None
 
     @property
     def id(self) -> str:
@@ -149,11 +161,24 @@ class Decision:
         return decision_id(self.node, self.bucket, self.sequence)
 
     @property
+    def propensity(self) -> float:
+        """Probability in (0, 1] with which this selector chose this model.
+
+        The first reading counts the eligible models; for a selector that samples it also works
+        out how often its draw is the largest, which may take milliseconds.
+        """
+        if self._propensity is None:
+            odds = self._odds
+            best = float(self.greedy) if odds is None else float(odds()[self.arm])
+            share = self.floor / int(np.count_nonzero(self._eligible))
+            self._propensity = (1.0 - self.floor) * best + share
+            self._odds = None
+        return self._propensity
+
+    @property
     def scores(self) -> dict[str, float]:
         """How each eligible model scored, best first; higher is better."""
-        if self._scores is None:
-            return {}
-        found = np.flatnonzero(self._scores > -np.inf)
+        found = np.flatnonzero(self._eligible)
         order = found[np.argsort(-self._scores[found], kind="stable")]
         return {self._keys[i]: float(self._scores[i]) for i in order}
 

@@ -90,14 +90,17 @@ class Requirements:
         if not options:
             return ANYTHING
         # Services ask for the same again and again: reading each time costs a third of a decision.
-        frozen = {name: _frozen(value) for name, value in options.items()}
-        key = (origin, *frozen, *frozen.values())
+        parts: list[Any] = [origin]
+        for name, value in options.items():
+            parts.append(name)
+            parts.append(value if value.__class__ in _PLAIN else _frozen(value))
+        key = tuple(parts)
         try:
             found = _READ.get(key)
         except TypeError:  # something unhashable, which its reader will refuse by name
-            return cls._read(frozen, origin)
+            return cls._read(dict(zip(parts[1::2], parts[2::2], strict=True)), origin)
         if found is None:
-            found = cls._read(frozen, origin)
+            found = cls._read(dict(zip(parts[1::2], parts[2::2], strict=True)), origin)
             if len(_READ) >= _MAX_READ:
                 _READ.clear()
             _READ[key] = found
@@ -137,6 +140,18 @@ class Requirements:
             return self
         if self is ANYTHING:
             return other
+        # The same two meet again and again: who asks, and what such requests imply.
+        key = (id(self), id(other))
+        known = _JOINED.get(key)
+        if known is not None and known[0] is self and known[1] is other:
+            return known[2]
+        found = self._with(other)
+        if len(_JOINED) >= _MAX_READ:
+            _JOINED.clear()
+        _JOINED[key] = (self, other, found)
+        return found
+
+    def _with(self, other: Requirements) -> Requirements:
         return Requirements(
             capabilities=self.capabilities | other.capabilities,
             model_type=_the_one("model_type", self.model_type, other.model_type),
@@ -174,13 +189,12 @@ class _Flag(Enum):
 
 
 _READ: Final[dict[tuple[Any, ...], Requirements]] = {}
+_JOINED: Final[dict[tuple[int, int], tuple[Requirements, Requirements, Requirements]]] = {}
 _MAX_READ: Final = 4096
 
 
 def _frozen(value: Any) -> Any:
     kind = value.__class__
-    if kind in _PLAIN:
-        return value
     if kind is bool:
         return _Flag(value)
     if kind is set or kind is frozenset:

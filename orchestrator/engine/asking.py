@@ -9,7 +9,7 @@ from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams
 from orchestrator.core.requirements import Requirements, as_count, as_limit
 from orchestrator.core.statistics import Statistics
-from orchestrator.engine.chooser import Ask
+from orchestrator.engine.ask import Ask
 from orchestrator.engine.options import split
 from orchestrator.routing.derive import Size, derived, size_of
 from orchestrator.routing.routes import AUTO, Routes
@@ -18,6 +18,7 @@ __all__ = ["DEFAULT_SEGMENT", "Asking"]
 
 DEFAULT_SEGMENT: Final = "all"
 """The kind of a request whose context names none."""
+_UNKNOWN: Final = Size()
 
 
 class Asking:
@@ -67,8 +68,10 @@ class Asking:
                 f"there is no option {next(iter(rest))!r}", param=next(iter(rest))
             )
         needs = Requirements.of(demands)
-        output = None if output is None else as_count("max_tokens", output)
-        size = Size(output=output, origin="caller: max_tokens")
+        size = _UNKNOWN
+        if output is not None:
+            output = as_count("max_tokens", output)
+            size = Size(output=output, origin="caller: max_tokens")
         if prompt is not None:
             prompt = as_count("prompt_tokens", prompt)
             size = Size(prompt, output, prompt, "caller: prompt_tokens + max_tokens")

@@ -16,7 +16,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.events import CallStarted, Event, FailedOver, ModelSelected, RetryScheduled
 from orchestrator.core.results import Attempt, Usage
-from orchestrator.engine.chooser import Ask, Chosen
+from orchestrator.engine.ask import Ask, Chosen
 from orchestrator.engine.parts import Parts
 from orchestrator.routing.attempts import AttemptPlan, GiveUp, GiveUpReason, RetryAfter
 from orchestrator.routing.consequences import Consequence

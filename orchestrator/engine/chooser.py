@@ -3,69 +3,31 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision, Refusal, RefusalCode
-from orchestrator.core.errors import InvalidRequestError, NoEligibleModelsError
-from orchestrator.core.estimates import Estimates, FloatArray, Prior
-from orchestrator.core.model import Model
-from orchestrator.core.objective import Objective, default_cost_weight
+from orchestrator.core.errors import NoEligibleModelsError
+from orchestrator.core.estimates import Estimates, FloatArray
+from orchestrator.core.objective import Objective
 from orchestrator.core.requirements import Requirements
-from orchestrator.core.selector import BoolArray, Candidates, Selector
-from orchestrator.core.statistics import minute_of
+from orchestrator.core.selector import BoolArray, Selector
 from orchestrator.core.tokens import TokenEstimator
-from orchestrator.core.views import View
-from orchestrator.engine.measures import Measures
+from orchestrator.engine.ask import Ask, Chosen
+from orchestrator.engine.prospects import Prospect, Prospects
 from orchestrator.engine.recorder import Recorder
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.budget import DailyBudget
-from orchestrator.routing.derive import DEFAULT_OUTPUT_TOKENS, DEFAULT_PROMPT_TOKENS, Size
-from orchestrator.routing.eligibility import Eligibility, Measured, Refusals, refusal_table
-from orchestrator.routing.pool import Pool
+from orchestrator.routing.derive import Size
+from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route, Routes
 from orchestrator.selectors import choose
 
-__all__ = ["Ask", "Chooser", "Chosen", "Verdict"]
-
-_UPDATE_EVERY_S = 1.0
-"""How old measured speeds, costs and token counts may be."""
-
-
-class Ask(NamedTuple):
-    """What one request wants of selection, the same for each of its attempts.
-
-    Attributes:
-        request_id: The request.
-        needs: What the caller demands and the request implies, without the routes' demands.
-        chain: The route and its fallbacks, in order.
-        size: How large the request is.
-        segment: The kind of request statistics are kept for.
-        what: What it asks for, for messages: a model type.
-        deadline_s: The whole time it has.
-        features: A feature vector for contextual selectors, or None.
-    """
-
-    request_id: str
-    needs: Requirements
-    chain: Sequence[Route]
-    size: Size
-    segment: str
-    what: str
-    deadline_s: float
-    features: FloatArray | None = None
-
-
-class Chosen(NamedTuple):
-    """A decision and the model it names."""
-
-    decision: Decision
-    model: Model
+__all__ = ["Chooser", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,30 +44,6 @@ class Verdict:
     estimates: Estimates
     cost_usd: FloatArray
     refused: Mapping[str, Refusal]
-
-
-class _View(NamedTuple):
-    """What one route makes of one request: who meets its demands, whatever their health."""
-
-    route: Route
-    needs: Requirements
-    candidates: tuple[str, ...] | None
-    measured: Measured
-    mask: BoolArray
-
-
-class _Policy:
-    """A route's selector with the view it reads and the weights in force."""
-
-    __slots__ = ("cost_weight", "objective", "selector", "view")
-
-    def __init__(
-        self, selector: Selector, view: View, objective: Objective, cost_weight: float
-    ) -> None:
-        self.selector = selector
-        self.view = view
-        self.objective = objective
-        self.cost_weight = cost_weight
 
 
 class Chooser:
@@ -145,24 +83,25 @@ class Chooser:
         on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._node = node
-        self._registry = registry
-        self._routes = routes
         self._availability = availability
         self._recorder = recorder
-        self._selector = selector
-        self._objective = objective
-        self._clock = clock
-        self._estimator = estimator
         self._budget = budget
-        self._prior_weight = prior_weight
         self._on_notice = on_notice
         self._generator = np.random.default_rng(seed)
         self._rng = random.Random(seed)
         self._sequence = 0
-        self._minute = -1
-        self._update_at = -float("inf")
-        self._routes_version = routes.version
-        self._adopt(registry.pool)
+        self._prospects = Prospects(
+            registry,
+            routes,
+            availability,
+            recorder,
+            selector,
+            objective,
+            clock,
+            estimator,
+            budget,
+            prior_weight,
+        )
 
     # -- deciding ------------------------------------------------------------------------------
 
@@ -187,26 +126,32 @@ class Chooser:
         Raises:
             NoEligibleModelsError: Nobody may serve; the message says why, model by model.
         """
-        now = self._refresh()
+        prospects = self._prospects
+        now = prospects.keep_up()
         usable = self._availability.usable(now)
-        out: list[_View] = []
-        for view in self._views(ask, spent_usd, now):
-            mask = view.mask
+        if not tried and only is None and not self._availability.outages:
+            first = prospects.on(ask.chain[0], ask, spent_usd)
+            if first.possible:
+                return self._choose(ask, first, first.first, (), attempt, now)
+        out: list[tuple[Prospect, BoolArray]] = []
+        for prospect in prospects.of(ask, spent_usd):
+            eligible = prospect.screening.eligible
             if only is not None:
-                mask = mask & self._arms(only)
+                eligible = eligible & self._arms(only)
             else:
                 if tried:
-                    mask = mask & ~self._arms(tried)
+                    eligible = eligible & ~self._arms(tried)
                 if self._availability.outages:
-                    out.append(view._replace(mask=mask))
-                    mask = mask & usable
-            if np.count_nonzero(mask):
-                return self._choose(ask, view, mask, tried, attempt, now)
-        for view in out:
-            resort = self._availability.last_resort(view.mask, now)
+                    out.append((prospect, eligible))
+                    eligible = eligible & usable
+            if np.count_nonzero(eligible):
+                eligible = prospect.preferred(eligible)
+                return self._choose(ask, prospect, eligible, tried, attempt, now)
+        for prospect, eligible in out:
+            resort = self._availability.last_resort(eligible, now)
             if resort is not None and resort.arm is not None:
-                alone = self._arms((self._pool.keys[resort.arm],))
-                return self._choose(ask, view, alone, tried, attempt, now)
+                alone = self._arms((prospects.pool.keys[resort.arm],))
+                return self._choose(ask, prospect, alone, tried, attempt, now)
         raise self._nobody(ask, tried, spent_usd, now)
 
     def standing(
@@ -217,80 +162,70 @@ class Chooser:
         Health does not matter here: an untried model that is out of service is a last resort, a
         tried one has failed this very request.
         """
-        now = self._refresh()
+        now = self._prospects.keep_up()
+        keys = self._prospects.pool.keys
         untried = False
         again: dict[str, None] = {}
         known = self._arms(tried)
-        for view in self._views(ask, spent_usd, now):
-            others = view.mask & ~known
+        for prospect in self._prospects.of(ask, spent_usd):
+            eligible = prospect.screening.eligible
+            others = eligible & ~known
             usable = (others & self._availability.usable(now)).any()
             untried = untried or bool(usable) or self._has_last_resort(others, now)
-            again.update(
-                dict.fromkeys(self._pool.keys[a] for a in np.flatnonzero(view.mask & known))
-            )
+            again.update(dict.fromkeys(keys[a] for a in np.flatnonzero(eligible & known)))
         return untried, tuple(again)
 
     def serves(self, key: str, ask: Ask) -> bool:
         """Return whether a model meets the demands of a request on one of its routes."""
-        now = self._refresh()
-        arm = self._pool.index.get(key)
-        return arm is not None and any(view.mask[arm] for view in self._views(ask, 0.0, now))
+        self._prospects.keep_up()
+        arm = self._prospects.pool.index.get(key)
+        found = self._prospects.of(ask)
+        return arm is not None and any(prospect.screening.eligible[arm] for prospect in found)
 
     def forget(self) -> None:
         """Follow a recorder that was reset."""
-        self._adopt(self._registry.pool)
+        self._prospects.adopt()
 
     def explain(self, ask: Ask) -> list[Verdict]:
         """Return how each route of the chain sees the pool; nothing is recorded."""
-        now = self._refresh()
+        prospects = self._prospects
+        now = prospects.keep_up()
         verdicts = []
-        for view in self._views(ask, 0.0, now):
-            eligible = self._preferred(view.needs, view.mask & self._availability.usable(now))
-            policy = self._policy(view.route)
-            known = self._candidates_for(policy, eligible, ask)
+        for prospect in prospects.of(ask):
+            policy, screening = prospect.policy, prospect.screening
+            eligible = prospect.preferred(screening.eligible & self._availability.usable(now))
+            known = prospects.candidates(prospect, eligible, ask)
             scores = None
             if np.count_nonzero(eligible):
                 evidence = policy.view.evidence(ask.segment)
                 scores = policy.selector.scores(evidence, known, np.random.default_rng(0))
             verdicts.append(
                 Verdict(
-                    view.route,
-                    view.needs,
+                    prospect.route,
+                    screening.needs,
                     ask.size,
                     policy.selector,
                     eligible,
                     scores,
                     known.penalty,
                     policy.view.total,
-                    self._measures.most_usd(ask.size),
-                    self._refusals(view, (), eligible),
+                    prospects.measures.most_usd(ask.size),
+                    Refusals(screening, self._availability.outages, now, (), eligible),
                 )
             )
         return verdicts
 
     def cost_weight(self, route: Route) -> float:
         """Return the points of quality per USD in force on a route."""
-        self._refresh()
-        return self._policy(route).cost_weight
+        self._prospects.keep_up()
+        return self._prospects.policy(route).cost_weight
 
     # ------------------------------------------------------------------------------------------
 
-    def _views(self, ask: Ask, spent_usd: float, now: float) -> Iterator[_View]:
-        for position, route in enumerate(ask.chain):
-            try:
-                needs = ask.needs.joined(route.requirements)
-            except InvalidRequestError:
-                if position:
-                    continue  # a fallback for other requests than this one
-                raise
-            candidates = self._routes.candidates(route)
-            measured = self._measure(needs, ask.size, spent_usd, now)
-            mask = self._eligibility.mask(needs, candidates, measured)
-            yield _View(route, needs, candidates, measured, mask)
-
     def _arms(self, keys: Collection[str]) -> BoolArray:
-        mask = np.zeros(len(self._pool), dtype=np.bool_)
-        mask[[self._pool.index[key] for key in keys if key in self._pool.index]] = True
+        index = self._prospects.pool.index
+        mask = np.zeros(len(index), dtype=np.bool_)
+        mask[[index[key] for key in keys if key in index]] = True
         return mask
 
     def _has_last_resort(self, eligible: BoolArray, now: float) -> bool:
@@ -300,41 +235,39 @@ class Chooser:
     def _choose(
         self,
         ask: Ask,
-        view: _View,
+        prospect: Prospect,
         eligible: BoolArray,
         tried: Collection[str],
         attempt: int,
         now: float,
     ) -> Chosen:
-        if view.needs.prefer is not None:
-            eligible = self._preferred(view.needs, eligible)
-        policy = self._policy(view.route)
-        selector = policy.selector
-        scores = selector.scores(
-            policy.view.evidence(ask.segment),
-            self._candidates_for(policy, eligible, ask),
-            self._generator,
-        )
-        choice = choose(scores, eligible, selector.floor, self._rng)
-        usd = self._measures.most_usd_of(choice.arm, ask.size)
-        key = self._pool.keys[choice.arm]
-        ticket, notice = self._availability.begin(key, now)
+        prospects, policy = self._prospects, prospect.policy
+        selector, pool = policy.selector, prospects.pool
+        candidates = prospects.candidates(prospect, eligible, ask)
+        evidence = policy.view.evidence(ask.segment)
+        scores = selector.scores(evidence, candidates, self._generator)
+        arm, greedy = choose(scores, eligible, selector.floor, self._rng)
+        usd = prospects.measures.most_usd_of(arm, ask.size)
+        ticket, notice = self._availability.begin(pool.keys[arm], now)
         decision = Decision(
             self._node,
-            self._minute,
+            self._recorder.minute,
             self._sequence,
             ask.request_id,
-            self._pool.keys,
-            choice.arm,
+            pool.keys,
+            arm,
+            greedy,
             selector.name,
-            choice.propensity,
-            choice.scores,
+            selector.floor,
+            scores,
+            eligible,
             ask.segment,
-            view.needs,
+            prospect.screening.needs,
             usd,
             attempt,
-            self._refusals(view, tried, eligible),
+            Refusals(prospect.screening, self._availability.outages, now, tried, eligible),
             ticket,
+            None if policy.odds is None else policy.odds(evidence, candidates),
         )
         self._sequence += 1
         self._recorder.open(decision)
@@ -342,119 +275,15 @@ class Chooser:
             self._budget.reserve(usd)
         if notice is not None:
             self._on_notice(notice)
-        return Chosen(decision, self._pool.models[choice.arm])
-
-    def _refusals(
-        self, view: _View, tried: Collection[str], eligible: BoolArray | None = None
-    ) -> Refusals:
-        return Refusals(
-            self._eligibility,
-            view.needs,
-            view.candidates,
-            view.measured,
-            self._availability.outages,
-            tried,
-            eligible,
-        )
-
-    def _preferred(self, needs: Requirements, eligible: BoolArray) -> BoolArray:
-        if needs.prefer not in self._pool.providers:
-            return eligible
-        wanted = self._pool.provider_ids == self._pool.providers.index(needs.prefer)
-        preferred: BoolArray = eligible & wanted
-        return preferred if np.count_nonzero(preferred) else eligible
-
-    def _candidates_for(self, policy: _Policy, eligible: BoolArray, ask: Ask) -> Candidates:
-        pool = self._pool
-        # An unknown price is no penalty: a limit on cost is a requirement, not an objective.
-        usd, known = self._measures.mean_usd(ask.size)
-        return Candidates(
-            eligible,
-            usd,
-            policy.objective.penalty(policy.view.total, known, policy.cost_weight),
-            pool.priority,
-            pool.local,
-            pool.streaming,
-            self._measures.speed,
-            ask.features,
-        )
-
-    def _measure(self, needs: Requirements, size: Size, spent_usd: float, now: float) -> Measured:
-        budget, window, output = self._budget, size.window, size.output or 0
-        if budget is None:
-            # Where nobody will ask what it costs, nobody works it out.
-            cost_usd = self._pool.usd_in
-            if needs.max_cost is not None:
-                cost_usd = self._measures.most_usd(size)
-            return Measured(cost_usd, self._measures.speed, spent_usd, None, now, window, output)
-        wall = self._clock.wall()
-        return Measured(
-            self._measures.most_usd(size),
-            self._measures.speed,
-            spent_usd,
-            budget.left(wall),
-            now,
-            window,
-            output,
-            budget.limit_usd,
-            budget.ends_in_s(wall),
-        )
-
-    # -- keeping up ----------------------------------------------------------------------------
-
-    def _refresh(self) -> float:
-        now = self._clock.monotonic()
-        if self._registry.pool is not self._pool:
-            self._adopt(self._registry.pool)
-        if self._routes.version != self._routes_version:
-            self._policies.clear()
-            self._routes_version = self._routes.version
-        minute = minute_of(self._clock.wall())
-        if minute != self._minute:
-            self._minute = minute
-            self._recorder.advance(minute)
-        if now >= self._update_at:
-            self._measures.update(self._recorder.base.total)
-            self._eligibility.window = self._measures.window
-            self._update_at = now + _UPDATE_EVERY_S
-        return now
-
-    def _adopt(self, pool: Pool) -> None:
-        self._pool = pool
-        self._eligibility = Eligibility(pool, self._registry)
-        self._availability.arrange(pool)
-        declared = [m.spec.quality for m in pool.models]
-        prior = None
-        if any(quality is not None for quality in declared):
-            prior = Prior(
-                np.array([0.0 if q is None else self._prior_weight for q in declared]),
-                np.array([0.5 if q is None else q for q in declared]),
-            )
-        self._recorder.arrange(pool.keys, prior)
-        self._policies: dict[str, _Policy] = {}
-        seen = self._recorder.base.total
-        self._measures = Measures(pool, self._estimator, seen)
-        self._eligibility.window = self._measures.window
-
-    def _policy(self, route: Route) -> _Policy:
-        policy = self._policies.get(route.name)
-        if policy is None:
-            selector = route.selector or self._selector
-            objective = route.objective or self._objective
-            weight = objective.cost_weight
-            if weight is None:
-                mean = Size(DEFAULT_PROMPT_TOKENS, DEFAULT_OUTPUT_TOKENS)
-                weight = default_cost_weight(self._measures.most_usd(mean))
-            policy = _Policy(selector, self._recorder.view_for(selector), objective, weight)
-            self._policies[route.name] = policy
-        return policy
+        return Chosen(decision, pool.models[arm])
 
     def _nobody(
         self, ask: Ask, tried: Collection[str], spent_usd: float, now: float
     ) -> NoEligibleModelsError:
         refused: dict[str, Refusal] = {}
-        for view in self._views(ask, spent_usd, now):
-            for key, refusal in self._refusals(view, tried).items():
+        for prospect in self._prospects.of(ask, spent_usd):
+            refusals = Refusals(prospect.screening, self._availability.outages, now, tried)
+            for key, refusal in refusals.items():
                 known = refused.get(key)
                 if known is None or known.code is RefusalCode.NOT_CANDIDATE:
                     refused[key] = refusal

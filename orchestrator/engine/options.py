@@ -84,6 +84,10 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], d
     needs: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for name, value in options.items():
-        into = routing if name in _ROUTING else needs if name in _NEEDS else params
-        into[name] = value
+        if name in _NEEDS:
+            needs[name] = value
+        elif name in _ROUTING:
+            routing[name] = value
+        else:
+            params[name] = value
     return routing, needs, params

@@ -15,8 +15,8 @@ from orchestrator.core.params import (
     validated,
 )
 from orchestrator.core.results import EmbeddingResult, TextResult
+from orchestrator.engine.ask import Ask, Chosen
 from orchestrator.engine.attempts import Attempts
-from orchestrator.engine.chooser import Ask, Chosen
 from orchestrator.engine.parts import Parts
 from orchestrator.engine.streaming import OnInterrupt, TextStream
 from orchestrator.engine.unary import answer

@@ -29,8 +29,8 @@ from orchestrator.core.results import (
     Usage,
 )
 from orchestrator.core.tokens import estimate_tokens
+from orchestrator.engine.ask import Chosen
 from orchestrator.engine.attempts import Attempts
-from orchestrator.engine.chooser import Chosen
 from orchestrator.engine.parts import Parts, process_of
 
 __all__ = ["OnInterrupt", "TextStream"]

@@ -1,4 +1,4 @@
-"""Which models may serve a request, and why each other may not.
+"""Which models may serve a request.
 
 What depends only on what models declare is a mask, kept per shape of requirements until the
 registry changes; what depends on the request's size and on measurements is compared each time.
@@ -6,22 +6,17 @@ registry changes; what depends on the request's size and on measurements is comp
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
-from orchestrator.core.capabilities import capability_names
-from orchestrator.core.decisions import Refusal, RefusalCode
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.selector import BoolArray
-from orchestrator.routing.availability import Outage
 from orchestrator.routing.pool import Pool
 from orchestrator.routing.registry import ModelRegistry
 
-__all__ = ["Eligibility", "Measured", "Refusals", "refusal_table"]
+__all__ = ["Eligibility", "Measured", "Screening", "left_usd"]
 
 _MAX_SHAPES = 4096
 _FULL = 0.2
@@ -36,7 +31,6 @@ class Measured(NamedTuple):
         speed: Output tokens per second, measured else declared; nan where unknown.
         spent_usd: What the request's earlier attempts have cost.
         budget_usd: What the day's budget has left, or None if there is none.
-        now: Monotonic seconds, for the time that outages still last.
         window: Tokens that the request itself needs a window for.
         output: Output tokens that it may ask for.
         budget_limit_usd: The whole of the day's budget.
@@ -47,7 +41,6 @@ class Measured(NamedTuple):
     speed: FloatArray
     spent_usd: float = 0.0
     budget_usd: float | None = None
-    now: float = 0.0
     window: int = 0
     output: int = 0
     budget_limit_usd: float = np.inf
@@ -65,6 +58,29 @@ class _Shape:
         self.min_output = float(pool.max_output[mask].min(initial=np.inf))
 
 
+class Screening(NamedTuple):
+    """Who meets the demands of one request, and all that it takes to say why the others do not.
+
+    Attributes:
+        pool: The models.
+        needs: The demands.
+        candidates: Keys that the route names, or None for all.
+        measured: What the request was compared with.
+        window: Tokens of ours that fit each window, shape ``(n_arms,)``.
+        excluded: Keys that the excluded names mean.
+        eligible: Who meets every demand, shape ``(n_arms,)``; health is not looked at here. Do
+            not write to it.
+    """
+
+    pool: Pool
+    needs: Requirements
+    candidates: tuple[str, ...] | None
+    measured: Measured
+    window: FloatArray
+    excluded: frozenset[str]
+    eligible: BoolArray
+
+
 class Eligibility:
     """Masks over one pool.
 
@@ -80,19 +96,23 @@ class Eligibility:
         self._registry = registry
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
-    def mask(
+    def screen(
         self, needs: Requirements, candidates: tuple[str, ...] | None, measured: Measured
-    ) -> BoolArray:
-        """Return which models meet every requirement; health is not looked at here.
+    ) -> Screening:
+        """Return which models meet every requirement.
 
         Args:
             needs: The demands.
             candidates: Keys to choose among, or None for all.
             measured: What this request is compared with.
-
-        Returns:
-            Shape ``(n_arms,)``; do not write to it.
         """
+        excluded = self._excluded(needs) if needs.exclude_models else _NOBODY
+        mask = self._mask(needs, candidates, measured)
+        return Screening(self.pool, needs, candidates, measured, self.window, excluded, mask)
+
+    def _mask(
+        self, needs: Requirements, candidates: tuple[str, ...] | None, measured: Measured
+    ) -> BoolArray:
         shape = self._shape(needs, candidates)
         mask = shape.mask
         window = max(needs.context_length, measured.window)
@@ -102,7 +122,7 @@ class Eligibility:
         if output > shape.min_output:
             mask = mask & (self.pool.max_output >= output)
         if needs.max_cost is not None:
-            affordable = measured.cost_usd <= _left_usd(needs.max_cost, measured.spent_usd)
+            affordable = measured.cost_usd <= left_usd(needs.max_cost, measured.spent_usd)
             if needs.allow_unknown_cost:
                 affordable |= np.isnan(measured.cost_usd)
             mask = mask & affordable
@@ -131,7 +151,7 @@ class Eligibility:
         if needs.provider is not None:
             known = needs.provider in pool.providers
             mask &= pool.provider_ids == (pool.providers.index(needs.provider) if known else -1)
-        for key in self.excluded(needs):
+        for key in self._excluded(needs):
             mask[pool.index[key]] = False
         if candidates is not None:
             among = np.zeros(len(pool), dtype=np.bool_)
@@ -139,175 +159,17 @@ class Eligibility:
             mask &= among
         return mask
 
-    def excluded(self, needs: Requirements) -> frozenset[str]:
-        """Return the keys that the excluded names mean."""
+    def _excluded(self, needs: Requirements) -> frozenset[str]:
         keys = {key for name in needs.exclude_models for key in self._registry.matches(name)}
         return frozenset(keys & self.pool.index.keys())
 
 
-class Refusals(Mapping[str, Refusal]):
-    """Why each model that was not eligible was refused, worked out when somebody asks.
-
-    What may have changed by then is kept as it was at the decision.
-
-    Args:
-        eligibility: The masks.
-        needs: The demands.
-        candidates: Keys that the route names, or None for all.
-        measured: What the request was compared with.
-        outages: Who was out of service.
-        tried: Who was not to be tried again.
-        eligible: Who could be chosen, shape ``(n_arms,)``; None is nobody.
-    """
-
-    __slots__ = (
-        "_candidates",
-        "_eligible",
-        "_excluded",
-        "_found",
-        "_measured",
-        "_needs",
-        "_outages",
-        "_pool",
-        "_tried",
-        "_window",
-    )
-
-    def __init__(
-        self,
-        eligibility: Eligibility,
-        needs: Requirements,
-        candidates: tuple[str, ...] | None,
-        measured: Measured,
-        outages: Mapping[str, Outage],
-        tried: Collection[str] = (),
-        eligible: BoolArray | None = None,
-    ) -> None:
-        self._pool = eligibility.pool
-        self._window = eligibility.window
-        self._excluded = eligibility.excluded(needs) if needs.exclude_models else frozenset()
-        self._needs = needs
-        self._candidates = candidates
-        self._measured = measured
-        self._outages = outages
-        self._tried = frozenset(tried)
-        self._eligible = eligible
-        self._found: dict[str, Refusal] | None = None
-
-    def __getitem__(self, key: str) -> Refusal:
-        return self._all()[key]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._all())
-
-    def __len__(self) -> int:
-        return len(self._all())
-
-    def __repr__(self) -> str:
-        return repr(self._all())
-
-    def _all(self) -> dict[str, Refusal]:
-        if self._found is None:
-            named = None if self._candidates is None else frozenset(self._candidates)
-            self._found = {
-                key: self._refusal(arm, key, named)
-                for arm, key in enumerate(self._pool.keys)
-                if self._eligible is None or not self._eligible[arm]
-            }
-        return self._found
-
-    def _refusal(self, arm: int, key: str, named: frozenset[str] | None) -> Refusal:
-        """Return the first thing wrong with a model, what never changes before what passes."""
-        pool, needs, code = self._pool, self._needs, RefusalCode
-        if key in self._excluded:
-            return Refusal(code.EXCLUDED, "the request excludes it")
-        if named is not None and key not in named:
-            return Refusal(code.NOT_CANDIDATE, "the route does not name it")
-        provider = pool.providers[int(pool.provider_ids[arm])]
-        if needs.provider not in (None, provider):
-            return Refusal(code.OTHER_PROVIDER, f"{needs.provider} is asked for, not {provider}")
-        if needs.model_type is not None and not int(pool.types[arm]) & pool.type_bit(
-            needs.model_type
-        ):
-            return Refusal(code.MODEL_TYPE, f"it does not serve {needs.model_type}")
-        missing = needs.capabilities & ~int(pool.capabilities[arm])
-        if missing:
-            names = ", ".join(sorted(capability_names(missing)))
-            return Refusal(code.CAPABILITY, f"it lacks {names}")
-        window = max(needs.context_length, self._measured.window)
-        if window > self._window[arm]:
-            return Refusal(
-                code.CONTEXT_LENGTH,
-                f"its window holds {self._window[arm]:.0f} tokens, {window} are needed",
-            )
-        output = max(needs.max_tokens, self._measured.output)
-        if output > pool.max_output[arm]:
-            return Refusal(
-                code.MAX_TOKENS,
-                f"it answers with at most {pool.max_output[arm]:.0f} tokens, not {output}",
-            )
-        return self._measured_refusal(arm) or self._passing_refusal(key) or self._passed_over()
-
-    def _measured_refusal(self, arm: int) -> Refusal | None:
-        needs, measured = self._needs, self._measured
-        if needs.max_cost is not None:
-            cost, left = measured.cost_usd[arm], _left_usd(needs.max_cost, measured.spent_usd)
-            if np.isnan(cost):
-                if not needs.allow_unknown_cost:
-                    return Refusal(RefusalCode.UNKNOWN_COST, "its price is not known")
-            elif cost > left:
-                return Refusal(
-                    RefusalCode.MAX_COST,
-                    f"it may cost {cost:.6f} USD, {left:.6f} are allowed",
-                )
-        if needs.min_speed is not None and measured.speed[arm] < needs.min_speed:
-            return Refusal(
-                RefusalCode.MIN_SPEED,
-                f"it gives {measured.speed[arm]:.1f} tokens/s, {needs.min_speed:g} are needed",
-            )
-        return None if measured.budget_usd is None else self._budget_refusal(arm)
-
-    def _budget_refusal(self, arm: int) -> Refusal | None:
-        measured, cost = self._measured, self._measured.cost_usd[arm]
-        if np.isnan(cost):
-            return Refusal(RefusalCode.UNKNOWN_COST, "its price is not known to the day's budget")
-        if cost <= measured.budget_usd:
-            return None
-        return Refusal(
-            RefusalCode.BUDGET,
-            f"it may cost {cost:.6f} USD, {measured.budget_usd:.6f} of the day's budget are left",
-            measured.budget_renews_s if cost <= measured.budget_limit_usd else None,
-        )
-
-    def _passing_refusal(self, key: str) -> Refusal | None:
-        if key in self._tried:
-            return Refusal(RefusalCode.TRIED, "this request has tried it")
-        outage = self._outages.get(key)
-        return None if outage is None else outage.refusal(self._measured.now)
-
-    def _passed_over(self) -> Refusal:
-        prefer = self._needs.prefer
-        reason = "another was to be tried again" if prefer is None else f"{prefer} is preferred"
-        return Refusal(RefusalCode.PASSED_OVER, reason)
+_NOBODY: frozenset[str] = frozenset()
 
 
-def _left_usd(max_cost: float, spent_usd: float) -> float:
+def left_usd(max_cost: float, spent_usd: float) -> float:
     """Return what a request may still spend: nothing, not less, where an answer was misjudged.
 
     What costs nothing may serve all the same.
     """
     return max(max_cost - spent_usd, 0.0)
-
-
-def refusal_table(refused: Mapping[str, Refusal], limit: int = 20) -> str:
-    """Return why each model was refused, a line each; past ``limit`` models they are counted."""
-    if not refused:
-        return "no model is registered"
-    if len(refused) <= limit:
-        width = max(map(len, refused))
-        return "\n".join(f"  {key:<{width}}  {refusal}" for key, refusal in refused.items())
-    counts = Counter(refusal.code.value for refusal in refused.values())
-    return "\n".join(
-        f"  {count:,} model{'s' if count > 1 else ''}: {code}"
-        for code, count in counts.most_common()
-    )

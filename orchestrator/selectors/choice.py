@@ -1,4 +1,4 @@
-"""From scores to a choice, and how likely that choice was."""
+"""From scores to a choice, and how likely each choice is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,10 @@ __all__ = ["Choice", "choose", "propensities"]
 
 
 class Choice(NamedTuple):
-    """The chosen arm, its propensity, and the scores of the eligible arms (others -inf)."""
+    """The chosen arm, and whether it is the one that scored best."""
 
     arm: int
-    propensity: float
-    scores: FloatArray
+    greedy: bool
 
 
 def choose(scores: FloatArray, eligible: BoolArray, floor: float, rng: random.Random) -> Choice:
@@ -30,19 +29,16 @@ def choose(scores: FloatArray, eligible: BoolArray, floor: float, rng: random.Ra
         floor: Probability in [0, 1] spread evenly over the eligible arms.
         rng: Draws where to explore; not touched while the floor is 0.
     """
-    n_eligible = int(np.count_nonzero(eligible))
-    if n_eligible < scores.size:
-        scores = np.where(eligible, scores, -np.inf)
     best = int(scores.argmax())
-    if not eligible[best]:  # the eligible ones score no better than minus infinity
-        best = int(eligible.argmax())
-    if floor == 0.0:
-        return Choice(best, 1.0, scores)
-    share = floor / n_eligible
-    if rng.random() >= floor:
-        return Choice(best, 1.0 - floor + share, scores)
-    arm = int(np.flatnonzero(eligible)[int(rng.random() * n_eligible)])
-    return Choice(arm, 1.0 - floor + share if arm == best else share, scores)
+    if not eligible[best]:
+        best = int(np.where(eligible, scores, -np.inf).argmax())
+        if not eligible[best]:  # the eligible ones score no better than minus infinity
+            best = int(eligible.argmax())
+    if floor == 0.0 or rng.random() >= floor:
+        return Choice(best, True)
+    among = np.flatnonzero(eligible)
+    arm = int(among[int(rng.random() * among.size)])
+    return Choice(arm, arm == best)
 
 
 def propensities(scores: FloatArray, eligible: BoolArray, floor: float) -> FloatArray:

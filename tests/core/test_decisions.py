@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,12 +14,20 @@ from orchestrator.core.decisions import (
     decision_id,
     parse_decision_id,
 )
+from orchestrator.core.estimates import FloatArray
 from orchestrator.core.requirements import ANYTHING
 
 nodes = st.text(st.characters(categories=["L", "N"]), min_size=1).filter(str.isalnum)
 
 
-def decision(scores: list[float] | None = None, arm: int = 0) -> Decision:
+def decision(
+    scores: tuple[float, ...] = (0.2, np.nan, 0.7),
+    arm: int = 2,
+    *,
+    greedy: bool = True,
+    floor: float = 0.01,
+    odds: Callable[[], FloatArray] | None = None,
+) -> Decision:
     return Decision(
         node="n1",
         bucket=29_000_000,
@@ -25,14 +35,17 @@ def decision(scores: list[float] | None = None, arm: int = 0) -> Decision:
         request_id="r-n1-1",
         keys=("p:a", "p:b", "p:c"),
         arm=arm,
+        greedy=greedy,
         selector="ucb",
-        propensity=0.99,
-        scores=None if scores is None else np.array(scores),
+        floor=floor,
+        scores=np.array(scores),
+        eligible=np.array([True, False, True]),
         segment="all",
         requirements=ANYTHING,
         cost_usd=0.01,
         attempt=1,
         refused={"p:b": Refusal(RefusalCode.EXCLUDED, "the request excludes it")},
+        odds=odds,
     )
 
 
@@ -57,15 +70,31 @@ def test_what_is_no_id_is_none(text: str):
 
 
 def test_scores_are_told_best_first_and_only_of_the_eligible():
-    made = decision([0.2, -np.inf, 0.7], arm=2)
+    made = decision()
 
     assert list(made.scores.items()) == [("p:c", 0.7), ("p:a", 0.2)]
     assert made.key == "p:c"
     assert made.id == "d-n1-1ba8140-ff"
 
 
-def test_a_decision_without_scores_tells_none():
-    assert decision().scores == {}
+def test_the_best_is_taken_unless_the_floor_draws_and_the_floor_may_draw_it_too():
+    assert decision().propensity == pytest.approx(0.99 + 0.005)
+    assert decision(arm=0, greedy=False).propensity == pytest.approx(0.005)
+    assert decision(floor=0.0).propensity == 1.0
+
+
+def test_the_odds_of_a_sampling_selector_are_worked_out_once_and_only_when_asked():
+    asked: list[int] = []
+
+    def odds() -> FloatArray:
+        asked.append(1)
+        return np.array([0.25, 0.0, 0.75])
+
+    made = decision(odds=odds)
+    assert not asked
+
+    assert made.propensity == made.propensity == pytest.approx(0.99 * 0.75 + 0.005)
+    assert len(asked) == 1
 
 
 def test_a_refusal_reads_as_its_sentence_and_counts_by_its_code():

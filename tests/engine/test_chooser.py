@@ -24,7 +24,8 @@ from orchestrator.core.selector import Selector
 from orchestrator.core.statistics import Outcome
 from orchestrator.core.tokens import TokenEstimator
 from orchestrator.core.views import Memory
-from orchestrator.engine.chooser import Ask, Chooser, Chosen
+from orchestrator.engine.ask import Ask, Chosen
+from orchestrator.engine.chooser import Chooser
 from orchestrator.engine.recorder import Recorder
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.breaker import BreakerPolicy

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,8 +25,10 @@ def decision(
         keys=(key,),
         arm=0,
         selector="s",
-        propensity=1.0,
-        scores=None,
+        greedy=True,
+        floor=0.0,
+        scores=np.zeros(1),
+        eligible=np.ones(1, dtype=np.bool_),
         segment=segment,
         requirements=ANYTHING,
         cost_usd=None,

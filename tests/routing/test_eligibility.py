@@ -13,7 +13,8 @@ from orchestrator.core.model import Model, ModelSpec
 from orchestrator.core.prices import Price
 from orchestrator.core.requirements import ANYTHING, Requirements
 from orchestrator.routing.availability import Outage
-from orchestrator.routing.eligibility import Eligibility, Measured, Refusals, refusal_table
+from orchestrator.routing.eligibility import Eligibility, Measured, Screening
+from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
 from tests.routing.pools import FEW_CAPABILITIES, PROVIDERS, TYPES, model, models
 
@@ -62,18 +63,14 @@ class Case:
             budget_renews_s=60.0,
         )
 
+    def screen(self) -> Screening:
+        return self.eligibility.screen(self.needs, self.candidates, self.measured)
+
     def mask(self) -> list[bool]:
-        return self.eligibility.mask(self.needs, self.candidates, self.measured).tolist()  # type: ignore[no-any-return]
+        return self.screen().eligible.tolist()  # type: ignore[no-any-return]
 
     def refusals(self, **more: Any) -> Refusals:
-        return Refusals(
-            self.eligibility,
-            self.needs,
-            self.candidates,
-            self.measured,
-            more.pop("outages", {}),
-            **more,
-        )
+        return Refusals(self.screen(), more.pop("outages", {}), **more)
 
 
 def may_serve(case: Case, arm: int, spec: ModelSpec) -> bool:
@@ -169,8 +166,8 @@ def refusal_of(model: Model, needs: Any = ANYTHING, **measured: Any) -> Refusal 
         np.array([measured.pop("speed", NAN)]),
         **measured,
     )
-    mask = eligibility.mask(needs, None, of)
-    return Refusals(eligibility, needs, None, of, {}, eligible=mask).get(model.key.text)
+    mask = eligibility.screen(needs, None, of).eligible
+    return Refusals(eligibility.screen(needs, None, of), {}, eligible=mask).get(model.key.text)
 
 
 @pytest.mark.parametrize(
@@ -259,17 +256,17 @@ def test_a_preference_and_a_retry_pass_others_over():
         (Requirements.of({"prefer": "b"}), "b is preferred"),
         (ANYTHING, "another was to be tried again"),
     ):
-        refused = Refusals(eligibility, needs, None, measured, {}, eligible=only_b)
+        refused = Refusals(eligibility.screen(needs, None, measured), {}, eligible=only_b)
         assert dict(refused) == {"a:m": Refusal(RefusalCode.PASSED_OVER, sentence)}
 
 
 def test_an_outage_says_how_long_it_lasts():
     registry = ModelRegistry([model("a:m")])
     eligibility = Eligibility(registry.pool, registry)
-    measured = Measured(np.zeros(1), np.zeros(1), now=100.0)
+    measured = Measured(np.zeros(1), np.zeros(1))
     outages = {"a:m": Outage(RefusalCode.COOLING, "429 from its endpoint", 130.0)}
 
-    refused = Refusals(eligibility, ANYTHING, None, measured, outages)
+    refused = Refusals(eligibility.screen(ANYTHING, None, measured), outages, 100.0)
 
     assert refused["a:m"] == Refusal(RefusalCode.COOLING, "429 from its endpoint", 30.0)
 
@@ -281,7 +278,7 @@ def test_what_never_changes_is_said_before_what_passes():
     outages = {"a:m": Outage(RefusalCode.COOLING, "it rests", 130.0)}
     needs = Requirements.of({"capabilities": ["vision"]})
 
-    refused = Refusals(eligibility, needs, None, measured, outages, tried={"a:m"})
+    refused = Refusals(eligibility.screen(needs, None, measured), outages, tried={"a:m"})
 
     assert refused["a:m"].code is RefusalCode.CAPABILITY
 
@@ -292,7 +289,7 @@ def test_two_routes_with_the_same_demands_have_masks_of_their_own():
     measured = Measured(np.zeros(2), np.zeros(2))
 
     masks = [
-        eligibility.mask(ANYTHING, named, measured).tolist()
+        eligibility.screen(ANYTHING, named, measured).eligible.tolist()
         for named in (("a:m",), ("b:m",), None, ("a:m",), ())
     ]
 
@@ -309,7 +306,7 @@ def test_refusals_stay_as_they_were_whatever_changes_before_they_are_read():
     needs = Requirements.of({"exclude_models": ["b:m"]})
     tried = {"c:n": 1.0}
     eligibility.window = registry.pool.window / 2
-    refused = Refusals(eligibility, needs, None, measured, {}, tried)
+    refused = Refusals(eligibility.screen(needs, None, measured), {}, tried=tried)
 
     eligibility.window = registry.pool.window
     registry.unregister_model("b:m")
@@ -332,9 +329,9 @@ def test_the_refusals_of_ten_thousand_models_are_counted_by_reason():
     eligibility = Eligibility(registry.pool, registry)
     measured = Measured(np.zeros(10_000), np.zeros(10_000), window=5000)
     named = tuple(registry.pool.keys[:9_999])
-    mask = eligibility.mask(ANYTHING, named, measured)
+    mask = eligibility.screen(ANYTHING, named, measured).eligible
 
-    refused = Refusals(eligibility, ANYTHING, named, measured, {}, eligible=mask)
+    refused = Refusals(eligibility.screen(ANYTHING, named, measured), {}, eligible=mask)
 
     assert mask.sum() == 2999
     assert refusal_table(refused) == "  7,000 models: context_length\n  1 model: not_candidate"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 from hypothesis import given
@@ -27,7 +28,22 @@ USAGE = Usage(21, 27, 5, 7)
 
 def decision(key: str = "acme:m", sequence: int = 1) -> Decision:
     return Decision(
-        "n", 16, sequence, "r-n-1", [key], 0, "ucb", 1.0, None, "all", ANYTHING, 0.0, 1, {}
+        node="n",
+        bucket=16,
+        sequence=sequence,
+        request_id="r-n-1",
+        keys=[key],
+        arm=0,
+        greedy=True,
+        selector="ucb",
+        floor=0.0,
+        scores=np.zeros(1),
+        eligible=np.ones(1, dtype=np.bool_),
+        segment="all",
+        requirements=ANYTHING,
+        cost_usd=0.0,
+        attempt=1,
+        refused={},
     )
 
 

@@ -43,7 +43,7 @@ def test_what_is_free_may_serve_a_request_that_has_spent_too_much():
     measured = Measured(np.array([0.0, 0.01]), np.full(2, np.nan), spent_usd=0.3)
 
     needs = Requirements.of({"max_cost": 0.2})
-    mask = Eligibility(registry.pool, registry).mask(needs, None, measured)
+    mask = Eligibility(registry.pool, registry).screen(needs, None, measured).eligible
 
     assert mask.tolist() == [True, False]
 

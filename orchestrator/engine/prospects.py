@@ -1,0 +1,285 @@
+"""How each route sees the pool for requests of one kind: who may serve, and at what cost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, TypeAlias
+
+import numpy as np
+
+from orchestrator.core.clock import Clock
+from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.estimates import Estimates, FloatArray, Prior
+from orchestrator.core.objective import Objective, default_cost_weight
+from orchestrator.core.requirements import Requirements
+from orchestrator.core.selector import BoolArray, Candidates, Selector
+from orchestrator.core.statistics import minute_of
+from orchestrator.core.tokens import TokenEstimator
+from orchestrator.core.views import View
+from orchestrator.engine.ask import Ask
+from orchestrator.engine.measures import Measures
+from orchestrator.engine.recorder import Recorder
+from orchestrator.routing.availability import Availability
+from orchestrator.routing.budget import DailyBudget
+from orchestrator.routing.derive import DEFAULT_OUTPUT_TOKENS, DEFAULT_PROMPT_TOKENS, Size
+from orchestrator.routing.eligibility import Eligibility, Measured, Screening
+from orchestrator.routing.pool import Pool
+from orchestrator.routing.registry import ModelRegistry
+from orchestrator.routing.routes import Route, Routes
+
+__all__ = ["Policy", "Prospect", "Prospects"]
+
+_UPDATE_EVERY_S: Final = 1.0
+"""How old measured speeds, costs and token counts may be."""
+_KEPT: Final = 1024
+_Key: TypeAlias = tuple[int, Size, str]
+
+
+class Policy:
+    """A route's selector with the view it reads and the weights in force.
+
+    Attributes:
+        odds: `SamplingSelector.odds` of a selector that samples, or None.
+    """
+
+    __slots__ = ("_failure_weight", "cost_weight", "objective", "odds", "selector", "view")
+
+    def __init__(
+        self, selector: Selector, view: View, objective: Objective, cost_weight: float
+    ) -> None:
+        self.selector = selector
+        self.view = view
+        self.objective = objective
+        self.cost_weight = cost_weight
+        self.odds = getattr(selector, "odds", None)
+        # An array without axes: numpy takes half as long to multiply by it as by a number.
+        self._failure_weight = np.array(objective.failure_weight)
+
+    def penalty(self, estimates: Estimates, cost: FloatArray) -> FloatArray:
+        """Return `Objective.penalty` for costs that have been weighed already."""
+        if estimates.any_failed:
+            cost = cost + estimates.p_fail * self._failure_weight
+        if self.objective.latency_weight:
+            cost = cost + self.objective.latency_weight * estimates.seconds
+        return cost
+
+
+class Prospect:
+    """How one route sees the pool for one kind of request, whatever the models' health.
+
+    Attributes:
+        route: The route.
+        policy: Who chooses, and what is worth how much.
+        screening: Who meets the demands.
+        usd: What one attempt costs on average; nan where unknown. Shape ``(n_arms,)``, as all.
+        cost: What that takes from an index of quality; inf for who does not meet the demands.
+        possible: Whether anybody meets them.
+        first: Those to be taken before the others, since their provider is preferred.
+    """
+
+    __slots__ = ("cost", "first", "policy", "possible", "route", "screening", "usd")
+
+    def __init__(
+        self, route: Route, policy: Policy, screening: Screening, usd: FloatArray, known: FloatArray
+    ) -> None:
+        self.route = route
+        self.policy = policy
+        self.screening = screening
+        self.usd = usd
+        # An unknown price is no penalty: a limit on cost is a requirement, not an objective.
+        self.cost = np.where(screening.eligible, policy.cost_weight * known, np.inf)
+        self.possible = bool(np.count_nonzero(screening.eligible))
+        self.first = self.preferred(screening.eligible)
+
+    def preferred(self, eligible: BoolArray) -> BoolArray:
+        """Return those of the preferred provider, or all where there are none of it."""
+        pool, prefer = self.screening.pool, self.screening.needs.prefer
+        if prefer not in pool.providers:
+            return eligible
+        wanted: BoolArray = eligible & (pool.provider_ids == pool.providers.index(prefer))
+        return wanted if np.count_nonzero(wanted) else eligible
+
+
+class Prospects:
+    """The prospects of one engine's requests, kept until what they rest on changes.
+
+    Args:
+        registry: The models.
+        routes: The named policies.
+        availability: Told when the pool changes.
+        recorder: What has happened; told when the pool or the minute changes.
+        selector: Chooses where a route names no other.
+        objective: What is worth how much where a route says nothing else.
+        clock: Time.
+        estimator: How each model's token counts compare with our estimates.
+        budget: A cap on spending, or None.
+        prior_weight: Pulls that a model's declared quality counts for.
+
+    Attributes:
+        pool: The models as they are now.
+        measures: What they cost and how fast they are.
+    """
+
+    def __init__(
+        self,
+        registry: ModelRegistry,
+        routes: Routes,
+        availability: Availability,
+        recorder: Recorder,
+        selector: Selector,
+        objective: Objective,
+        clock: Clock,
+        estimator: TokenEstimator,
+        budget: DailyBudget | None,
+        prior_weight: float,
+    ) -> None:
+        self._registry = registry
+        self._routes = routes
+        self._availability = availability
+        self._recorder = recorder
+        self._selector = selector
+        self._objective = objective
+        self._clock = clock
+        self._estimator = estimator
+        self._budget = budget
+        self._prior_weight = prior_weight
+        self._update_at = -float("inf")
+        self.adopt()
+
+    def keep_up(self) -> float:
+        """Follow the pool, the routes, the minute, and what was measured; return the time."""
+        now = self._clock.monotonic()
+        if self._registry.pool is not self.pool:
+            self.adopt()
+        if self._routes.version != self._routes_version:
+            self._forget_routes()
+        if now >= self._update_at:
+            self._recorder.advance(minute_of(self._clock.wall()))
+            self.measures.update(self._recorder.base.total)
+            self._eligibility.window = self.measures.window
+            self._kept.clear()
+            self._update_at = now + _UPDATE_EVERY_S
+        return now
+
+    def adopt(self) -> None:
+        """Take the registry's present models, and begin with what is recorded of them."""
+        self.pool: Pool = self._registry.pool
+        self._eligibility = Eligibility(self.pool, self._registry)
+        self._availability.arrange(self.pool)
+        self._recorder.arrange(self.pool.keys, self._prior())
+        self.measures = Measures(self.pool, self._estimator, self._recorder.base.total)
+        self._eligibility.window = self.measures.window
+        self._forget_routes()
+
+    def of(self, ask: Ask, spent_usd: float = 0.0) -> Iterator[Prospect]:
+        """Yield how each route of a request sees the pool.
+
+        Raises:
+            InvalidRequestError: The request contradicts what its own route demands.
+        """
+        for position, route in enumerate(ask.chain):
+            try:
+                yield self.on(route, ask, spent_usd)
+            except InvalidRequestError:
+                if not position:
+                    raise
+                # A fallback for other requests than this one.
+
+    def on(self, route: Route, ask: Ask, spent_usd: float = 0.0) -> Prospect:
+        """Return how one route sees the pool for a request.
+
+        Args:
+            route: The route.
+            ask: The request.
+            spent_usd: What its earlier attempts have cost.
+
+        Raises:
+            InvalidRequestError: The request contradicts what the route demands.
+        """
+        if spent_usd or self._budget is not None:
+            return self._prospect(route, ask.needs, ask.size, spent_usd)
+        # By identity: alike requests share their needs, and hashing these takes a microsecond.
+        key = (id(ask.needs), ask.size, route.name)
+        kept = self._kept.get(key)
+        if kept is not None and kept[0] is ask.needs and kept[1] is route:
+            return kept[2]
+        found = self._prospect(route, ask.needs, ask.size, 0.0)
+        if len(self._kept) >= _KEPT:
+            self._kept.clear()
+        self._kept[key] = (ask.needs, route, found)
+        return found
+
+    def candidates(self, prospect: Prospect, eligible: BoolArray, ask: Ask) -> Candidates:
+        """Return what a selector is told about these models."""
+        policy, pool = prospect.policy, self.pool
+        cost = prospect.cost
+        if eligible is not prospect.screening.eligible:
+            cost = np.where(eligible, cost, np.inf)
+        return Candidates(
+            eligible,
+            prospect.usd,
+            policy.penalty(policy.view.total, cost),
+            pool.priority,
+            pool.local,
+            pool.streaming,
+            self.measures.speed,
+            ask.features,
+        )
+
+    def policy(self, route: Route) -> Policy:
+        """Return who chooses on a route."""
+        policy = self._policies.get(route.name)
+        if policy is None:
+            selector = route.selector or self._selector
+            objective = route.objective or self._objective
+            weight = objective.cost_weight
+            if weight is None:
+                mean = Size(DEFAULT_PROMPT_TOKENS, DEFAULT_OUTPUT_TOKENS)
+                weight = default_cost_weight(self.measures.most_usd(mean))
+            policy = Policy(selector, self._recorder.view_for(selector), objective, weight)
+            self._policies[route.name] = policy
+        return policy
+
+    # ------------------------------------------------------------------------------------------
+
+    def _prospect(
+        self, route: Route, needs: Requirements, size: Size, spent_usd: float
+    ) -> Prospect:
+        needs = needs.joined(route.requirements)
+        measured = self._measured(needs, size, spent_usd)
+        screening = self._eligibility.screen(needs, self._routes.candidates(route), measured)
+        return Prospect(route, self.policy(route), screening, *self.measures.mean_usd(size))
+
+    def _measured(self, needs: Requirements, size: Size, spent_usd: float) -> Measured:
+        budget, measures = self._budget, self.measures
+        window, output = size.window, size.output or 0
+        if budget is None:
+            # Where nobody will ask what it costs, nobody works it out.
+            limited = needs.max_cost is not None
+            cost_usd = measures.most_usd(size) if limited else self.pool.usd_in
+            return Measured(cost_usd, measures.speed, spent_usd, None, window, output)
+        wall = self._clock.wall()
+        return Measured(
+            measures.most_usd(size),
+            measures.speed,
+            spent_usd,
+            budget.left(wall),
+            window,
+            output,
+            budget.limit_usd,
+            budget.ends_in_s(wall),
+        )
+
+    def _prior(self) -> Prior | None:
+        declared = [model.spec.quality for model in self.pool.models]
+        if all(quality is None for quality in declared):
+            return None
+        return Prior(
+            np.array([0.0 if q is None else self._prior_weight for q in declared]),
+            np.array([0.5 if q is None else q for q in declared]),
+        )
+
+    def _forget_routes(self) -> None:
+        self._routes_version = self._routes.version
+        self._policies: dict[str, Policy] = {}
+        self._kept: dict[_Key, tuple[Requirements, Route, Prospect]] = {}
