@@ -27,6 +27,10 @@ _Z95 = 1.6448536269514722
 _FAINT = 1e-9
 """Counts a fading memory has let sink below this are forgotten; above lies no rounding error."""
 _NOTHING = (0.0,) * len(COLUMNS)
+# Looked up with every outcome: a module's name is found in half the time of a class's.
+_CALLS, _OK = Column.CALLS, Column.OK
+_N_QUALITY, _QUALITY, _QUALITY_SQ = Column.N_QUALITY, Column.QUALITY, Column.QUALITY_SQ
+_OPENED, _CLOSED, _EXPIRED = Column.OPENED, Column.CLOSED, Column.EXPIRED
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,18 @@ class Estimates:
         trials: Pulls begun and not expired, with a reward or not.
         p_fail: Share of calls that failed.
         any_failed: Whether any share may be above 0.
-        seconds: Mean seconds of a successful call, 0 where unknown.
-        speed: Output tokens per second, nan where unknown.
-        tokens_out: Mean output tokens of a call, nan where unknown.
-        tokens_out_p95: 95th percentile of output tokens, nan where unknown.
         pulls: Sum over the arms of n + pending, shape ``(*lead, 1)``.
         begun: Sum over the arms of trials, shape ``(*lead, 1)``.
     """
 
     __slots__ = (
         "_counted",
+        "_seconds",
+        "_speed",
+        "_stale",
         "_sums",
+        "_tokens_out",
+        "_tokens_out_p95",
         "any_failed",
         "begun",
         "mean",
@@ -76,10 +81,6 @@ class Estimates:
         "pulls",
         "rates_quality",
         "root_inverse",
-        "seconds",
-        "speed",
-        "tokens_out",
-        "tokens_out_p95",
         "trials",
         "variance",
     )
@@ -102,6 +103,32 @@ class Estimates:
         found._derive(sums)
         return found
 
+    # What a decision seldom reads is derived when it is read, for the arms that changed.
+
+    @property
+    def seconds(self) -> FloatArray:
+        """Mean seconds of a successful call, 0 where unknown."""
+        self._freshen()
+        return self._seconds
+
+    @property
+    def speed(self) -> FloatArray:
+        """Output tokens per second, nan where unknown."""
+        self._freshen()
+        return self._speed
+
+    @property
+    def tokens_out(self) -> FloatArray:
+        """Mean output tokens of a call, nan where unknown."""
+        self._freshen()
+        return self._tokens_out
+
+    @property
+    def tokens_out_p95(self) -> FloatArray:
+        """95th percentile of output tokens, nan where unknown."""
+        self._freshen()
+        return self._tokens_out_p95
+
     def sums(self, arm: int) -> list[float]:
         """Return the arm's sums in the order of `COLUMNS`."""
         return list(self._sums[arm] or _NOTHING)
@@ -117,7 +144,7 @@ class Estimates:
         else:
             for column, delta in deltas:
                 sums[column] += delta * weight
-        if sums[Column.N_QUALITY] > 0 and not self.rates_quality:
+        if not self.rates_quality and sums[_N_QUALITY] > 0:
             self.rate_quality()
         else:
             self._derive_arm(arm, sums)
@@ -127,7 +154,7 @@ class Estimates:
         sums = self._sums[arm]
         if sums is None:
             sums = self._sums[arm] = list(_NOTHING)
-        sums[Column.OPENED] += weight
+        sums[_OPENED] += weight
         self._derive_pulls(arm, sums, self.n.item(arm))
 
     def rate_quality(self) -> None:
@@ -176,32 +203,32 @@ class Estimates:
         self.begun = np.asarray(self.trials.sum(axis=-1, keepdims=True))
         self.pulls = np.asarray(counted.sum(axis=-1, keepdims=True))
         self._counted = counted.tolist() if counted.ndim == 1 else []
+        self._stale: set[int] = set()
         called, answered = calls > _FAINT, ok > _FAINT
         self.p_fail = np.where(called, 1.0 - ok / np.where(called, calls, 1.0), 0.0)
         self.any_failed = bool(np.any(self.p_fail > 0))
         has = np.where(answered, ok, np.nan)
-        self.tokens_out = sums[c.TOKENS_OUT] / has
-        deviation = np.sqrt(np.maximum(sums[c.TOKENS_OUT_SQ] / has - self.tokens_out**2, 0.0))
-        self.tokens_out_p95 = self.tokens_out + _Z95 * deviation
+        self._tokens_out: FloatArray = sums[c.TOKENS_OUT] / has
+        deviation = np.sqrt(np.maximum(sums[c.TOKENS_OUT_SQ] / has - self._tokens_out**2, 0.0))
+        self._tokens_out_p95: FloatArray = self._tokens_out + _Z95 * deviation
         seconds, tokens = sums[c.SECONDS], sums[c.TOKENS_OUT]
-        self.seconds = np.where(answered, seconds / np.where(answered, ok, 1.0), 0.0)
+        self._seconds = np.where(answered, seconds / np.where(answered, ok, 1.0), 0.0)
         timed = answered & (seconds > 0) & (tokens > 0)
-        self.speed = np.where(timed, tokens / np.where(timed, seconds, 1.0), np.nan)
+        self._speed = np.where(timed, tokens / np.where(timed, seconds, 1.0), np.nan)
 
     def _derive_arm(self, arm: int, sums: list[float]) -> None:
         """Do for one arm what `_derive` does for all; a property test holds them together."""
         weight, prior_mean = self.prior.weight.item(arm), self.prior.mean.item(arm)
-        calls, ok = sums[Column.CALLS], sums[Column.OK]
+        calls, ok = sums[_CALLS], sums[_OK]
         if self.rates_quality:
-            count, total = sums[Column.N_QUALITY], sums[Column.QUALITY]
-            squares = sums[Column.QUALITY_SQ]
+            count, total, squares = sums[_N_QUALITY], sums[_QUALITY], sums[_QUALITY_SQ]
         else:
             count, total, squares = calls, ok, ok
-        n = count + weight
-        self.n[arm] = n
+        self.n[arm] = n = count + weight
         if n > _FAINT:
             self.mean[arm] = mean = (total + weight * prior_mean) / n
-            self.variance[arm] = max((squares + weight * prior_mean) / n - mean * mean, 0.0)
+            spread = (squares + weight * prior_mean) / n - mean * mean
+            self.variance[arm] = spread if spread > 0.0 else 0.0
         else:
             self.mean[arm], self.variance[arm] = prior_mean, _UNKNOWN_VARIANCE
         self._derive_pulls(arm, sums, n)
@@ -210,25 +237,31 @@ class Estimates:
             self.any_failed = self.any_failed or ok < calls
         else:
             self.p_fail[arm] = 0.0
-        self._derive_answers(arm, sums, ok)
+        self._stale.add(arm)
 
     def _derive_pulls(self, arm: int, sums: list[float], n: float) -> None:
-        pending = sums[Column.OPENED] - sums[Column.CLOSED] - sums[Column.EXPIRED]
-        counted, trials = n + pending, sums[Column.CALLS] + pending
+        pending = sums[_OPENED] - sums[_CLOSED] - sums[_EXPIRED]
+        counted, trials = n + pending, sums[_CALLS] + pending
         self.root_inverse[arm] = 1.0 / sqrt(counted) if counted > _FAINT else 1.0
         self.begun[0] += trials - self.trials.item(arm)
         self.trials[arm] = trials
         self.pulls[0] += counted - self._counted[arm]
         self._counted[arm] = counted
 
-    def _derive_answers(self, arm: int, sums: list[float], ok: float) -> None:
+    def _freshen(self) -> None:
+        for arm in self._stale:
+            self._derive_answers(arm, self._sums[arm] or _NOTHING)
+        self._stale.clear()
+
+    def _derive_answers(self, arm: int, sums: Sequence[float]) -> None:
+        ok = sums[_OK]
         if ok <= _FAINT:
-            self.seconds[arm] = 0.0
-            self.tokens_out[arm] = self.tokens_out_p95[arm] = self.speed[arm] = nan
+            self._seconds[arm] = 0.0
+            self._tokens_out[arm] = self._tokens_out_p95[arm] = self._speed[arm] = nan
             return
         tokens, seconds = sums[Column.TOKENS_OUT], sums[Column.SECONDS]
-        self.seconds[arm] = seconds / ok
-        self.tokens_out[arm] = mean = tokens / ok
+        self._seconds[arm] = seconds / ok
+        self._tokens_out[arm] = mean = tokens / ok
         spread = sums[Column.TOKENS_OUT_SQ] / ok - mean * mean
-        self.tokens_out_p95[arm] = mean + _Z95 * sqrt(spread) if spread > 0 else mean
-        self.speed[arm] = tokens / seconds if seconds > 0 and tokens > 0 else nan
+        self._tokens_out_p95[arm] = mean + _Z95 * sqrt(spread) if spread > 0 else mean
+        self._speed[arm] = tokens / seconds if seconds > 0 and tokens > 0 else nan

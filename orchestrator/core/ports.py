@@ -9,6 +9,8 @@ from typing import Protocol
 
 from pydantic import SecretStr
 
+from orchestrator.core.records import record
+
 __all__ = [
     "ChildProcess",
     "Endpoint",
@@ -43,7 +45,7 @@ class Timeouts:
         return replace(self, first_token_s=self.answer_s)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class HttpRequest:
     """One request, ready for the wire. ``headers`` holds no Content-Length or Host.
 
@@ -56,7 +58,7 @@ class HttpRequest:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class HttpResponse:
     """A whole answer. Header names are looked up without regard to case."""
 

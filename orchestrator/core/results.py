@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from orchestrator.core.records import record
 
 if TYPE_CHECKING:
     from orchestrator.core.decisions import Decision
@@ -27,7 +28,7 @@ __all__ = [
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Usage:
     """Tokens of one answer. ``estimated`` where the provider did not say."""
 
@@ -43,7 +44,7 @@ class Usage:
         return self.prompt_tokens + self.completion_tokens
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ToolCall:
     """A function the model wants called; ``arguments`` is JSON text as the model wrote it."""
 
@@ -52,7 +53,7 @@ class ToolCall:
     arguments: str
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ToolCallDelta:
     """A piece of the tool call at ``index``; id and name come with its first piece."""
 
@@ -62,7 +63,7 @@ class ToolCallDelta:
     arguments: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TextAnswer:
     """One model's whole answer in text."""
 
@@ -79,7 +80,7 @@ class TextAnswer:
     """Parameters the provider could not honour, a sentence each."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TextChunk:
     """A piece of a streamed answer; usage and finish reason come with the last ones."""
 
@@ -101,7 +102,7 @@ class TextChunk:
         return bool(self.text or self.tool_calls or self.reasoning or self.refusal)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class EmbeddingAnswer:
     """Vectors in the order of the texts."""
 
@@ -111,7 +112,7 @@ class EmbeddingAnswer:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class HandlerAnswer:
     """What a plain handler or a model type of the user's own returned."""
 
@@ -120,7 +121,7 @@ class HandlerAnswer:
     warnings: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Attempt:
     """One try at one model within a request."""
 
@@ -142,7 +143,7 @@ class Attempt:
         return self.decision.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Result:
     """How a request was answered; the answer itself is in the subclasses."""
 
@@ -168,7 +169,7 @@ class Result:
         return self.decision.id
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class TextResult(Result):
     """Text, and how it came about."""
 
@@ -193,7 +194,7 @@ class TextResult(Result):
         return self.answer.text
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class EmbeddingResult(Result):
     """Vectors, and how they came about."""
 
@@ -210,7 +211,7 @@ class EmbeddingResult(Result):
         return self.answer.usage or Usage(estimated=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class HandlerResult(Result):
     """What a plain handler returned, and how it came about."""
 

@@ -10,9 +10,10 @@ covers, so a finer row that arrives late from elsewhere is known to be inside it
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from math import log
 from typing import Final, NamedTuple
+
+from orchestrator.core.records import record
 
 __all__ = [
     "COLUMNS",
@@ -66,6 +67,20 @@ class Column:
     OPENED, CLOSED, EXPIRED = range(15, 18)
 
 
+_ANSWERED: Final = (
+    Column.CALLS,
+    Column.OK,
+    Column.COST,
+    Column.TOKENS_IN,
+    Column.TOKENS_OUT,
+    Column.TOKENS_OUT_SQ,
+    Column.SECONDS,
+    Column.LOG_SECONDS,
+    Column.LOG_SECONDS_SQ,
+    Column.CLOSED,
+)
+"""What every answer adds to."""
+
 OTHER_SEGMENT: Final = "other"
 """Shared by every segment past the first 1,024."""
 
@@ -102,7 +117,7 @@ class Row:
         self.version = version
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Outcome:
     """What came of one call."""
 
@@ -114,22 +129,24 @@ class Outcome:
     first_token_s: float | None = None
 
     def deltas(self) -> list[tuple[int, float]]:
-        """Return what it adds to each column that it changes."""
-        found = [(Column.CALLS, 1.0), (Column.CLOSED, 1.0)]
-        if self.cost_usd:
-            found.append((Column.COST, self.cost_usd))
+        """Return what it adds to each column."""
         if not self.ok:
-            return found
-        tokens, log_seconds = self.tokens_out, log(max(self.seconds, _FASTEST_S))
-        found += (
-            (Column.OK, 1.0),
-            (Column.TOKENS_IN, self.tokens_in),
-            (Column.TOKENS_OUT, tokens),
-            (Column.TOKENS_OUT_SQ, tokens * tokens),
-            (Column.SECONDS, self.seconds),
-            (Column.LOG_SECONDS, log_seconds),
-            (Column.LOG_SECONDS_SQ, log_seconds * log_seconds),
+            return [(Column.CALLS, 1.0), (Column.CLOSED, 1.0), (Column.COST, self.cost_usd)]
+        tokens, seconds = self.tokens_out, self.seconds
+        logarithm = log(seconds if seconds > _FASTEST_S else _FASTEST_S)
+        sums = (
+            1.0,
+            1.0,
+            self.cost_usd,
+            self.tokens_in,
+            tokens,
+            tokens * tokens,
+            seconds,
+            logarithm,
+            logarithm * logarithm,
+            1.0,
         )
+        found = list(zip(_ANSWERED, sums, strict=True))
         if self.first_token_s is not None:
             log_first = log(max(self.first_token_s, _FASTEST_S))
             found += (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from orchestrator.core.records import record
 from orchestrator.integrations.tool_emulation import ToolEmulation
 
 __all__ = ["Dialect", "ToolMode", "WireRequest"]
@@ -42,7 +43,7 @@ class Dialect:
     auth_scheme: str = "Bearer"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class WireRequest:
     """A request body with what its answer has to be read by.
 

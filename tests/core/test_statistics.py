@@ -88,13 +88,14 @@ def test_a_failed_call_counts_itself_and_its_cost():
 
 
 def test_an_answer_counts_tokens_seconds_and_their_moments():
-    deltas = dict(Outcome(True, 0.0, 10, 20, math.e, math.e**2).deltas())
+    deltas = dict(Outcome(True, 0.5, 10, 20, math.e, math.e**2).deltas())
 
     assert deltas == pytest.approx(
         {
             Column.CALLS: 1,
             Column.CLOSED: 1,
             Column.OK: 1,
+            Column.COST: 0.5,
             Column.TOKENS_IN: 10,
             Column.TOKENS_OUT: 20,
             Column.TOKENS_OUT_SQ: 400,
