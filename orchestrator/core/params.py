@@ -82,7 +82,7 @@ class TextGenerationParams(Params):
     """
 
     prompt: str | None = None
-    messages: list[Message] | None = None
+    messages: Annotated[list[Message], Field(min_length=1)] | None = None
     system_prompt: str | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
@@ -98,13 +98,6 @@ class TextGenerationParams(Params):
     model: str | None = None
     extra: dict[str, Any] | None = None
     """Further fields for the provider, sent as they are."""
-
-    @field_validator("messages")
-    @classmethod
-    def _is_not_empty(cls, value: list[Message] | None) -> list[Message] | None:
-        if value is not None and not value:
-            raise ValueError("give at least one message")
-        return value
 
     @model_validator(mode="after")
     def _has_something_to_say(self) -> "TextGenerationParams":
@@ -167,6 +160,8 @@ def validated(kind: type[Params], values: dict[str, Any]) -> Any:
         fault = max(same, key=lambda found: len(found["loc"]))
         path = _path(fault["loc"])
         what = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "too_short":
+            what = "give at least one"
         raise InvalidRequestError(f"{path}: {what}" if path else what, param=path) from error
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import NoReturn
 
+from orchestrator.core.decisions import Decision
 from orchestrator.core.errors import (
     AttemptsExhaustedError,
     DeadlineExceededError,
@@ -74,12 +75,15 @@ class Attempts:
         Raises:
             NoEligibleModelsError: Nobody may serve.
         """
-        self.begun = self._parts.clock.monotonic()
-        self._parts.retry_budget.deposit()
-        first = self._first()
-        if first is not None:
-            return self._called(first)
-        return self._called(self._decided(self._parts.chooser.decide(self.ask)))
+        parts = self._parts
+        self.begun = parts.clock.monotonic()
+        parts.retry_budget.deposit()
+        chosen = self._first()
+        if chosen is None:
+            chosen = parts.chooser.decide(self.ask)
+            if parts.bus.wants(ModelSelected):
+                self._say_decided(chosen.decision)
+        return self._called(chosen)
 
     def answered(
         self,
@@ -180,7 +184,9 @@ class Attempts:
                 to_model=following.decision.key,
                 classification=_kind(error),
             )
-        return self._called(self._decided(following))
+        if self._parts.bus.wants(ModelSelected):
+            self._say_decided(following.decision)
+        return self._called(following)
 
     def interrupted(
         self, chosen: Chosen, error: Exception, usage: Usage, process: str | None
@@ -246,18 +252,15 @@ class Attempts:
             )
         return chosen
 
-    def _decided(self, chosen: Chosen) -> Chosen:
-        decision = chosen.decision
-        if self._parts.bus.wants(ModelSelected):
-            self._say(
-                ModelSelected,
-                decision_id=decision.id,
-                model=decision.key,
-                selector=decision.selector,
-                propensity=decision.propensity,
-                attempt=decision.attempt,
-            )
-        return chosen
+    def _say_decided(self, decision: Decision) -> None:
+        self._say(
+            ModelSelected,
+            decision_id=decision.id,
+            model=decision.key,
+            selector=decision.selector,
+            propensity=decision.propensity,
+            attempt=decision.attempt,
+        )
 
     def _made(self, chosen: Chosen, latency_s: float, usd: float, error: Exception | None) -> None:
         self.spent_usd += usd

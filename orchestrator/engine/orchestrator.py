@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import secrets
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
@@ -665,16 +665,16 @@ class Orchestrator:
             )
         return self._tasks
 
-    async def _answer(
+    def _answer(
         self,
         params: Params,
         routing: Mapping[str, Any],
         needs: Mapping[str, Any],
         what: str | None = None,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         self._running()
         ask = self._asking.for_request(params, routing, needs, what=what)
-        return await answer(self._parts, Attempts(self._parts, ask), params)
+        return answer(self._parts, Attempts(self._parts, ask), params)
 
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
         clock = self._clock

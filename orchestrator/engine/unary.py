@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Final
 
 from orchestrator.core.errors import ModelTimeoutError, OrchestratorError
 from orchestrator.core.model import Answer, Call, Model
@@ -12,6 +13,7 @@ from orchestrator.core.params import Params
 from orchestrator.core.results import (
     EmbeddingAnswer,
     EmbeddingResult,
+    HandlerAnswer,
     HandlerResult,
     Result,
     TextAnswer,
@@ -36,8 +38,9 @@ async def answer(parts: Parts, attempts: Attempts, params: Params) -> Result:
         DeadlineExceededError: Its deadline passed.
         RequestError, ModelError: It failed in a way that no other model could mend.
     """
+    deadline = parts.deadlines.within(attempts.deadline_s)
     try:
-        with parts.deadlines.within(attempts.deadline_s) as deadline:
+        with deadline:
             return await _answer(parts, attempts, params, deadline)
     except TimeoutError as error:
         if not deadline.expired:
@@ -52,16 +55,19 @@ async def _answer(parts: Parts, attempts: Attempts, params: Params, deadline: De
     chosen = attempts.begin()
     while True:
         process: str | None = None
+        model = chosen.model
         try:
-            call = parts.places.free(chosen.model, stream=False)
-            if call is not None:
-                found = await _ask(parts, chosen.model, params, call)
-            else:
-                async with parts.places.take(chosen.model, attempts.left_s, stream=False) as call:
+            call = parts.places.free(model, stream=False)
+            if call is None:
+                async with parts.places.take(model, attempts.left_s, stream=False) as call:
                     process = process_of(call)
                     attempts.called()
-                    found = await _ask(parts, chosen.model, params, call)
-            usage = _usage(found, attempts)
+                    found = await _ask(parts, model, params, call)
+            elif model.keeps_timeouts:
+                found = await model.answer(params, call)
+            else:
+                found = await _ask(parts, model, params, call)
+            usage = found.usage or _estimated(found, attempts)
         except asyncio.CancelledError:
             attempts.cancelled(chosen, late=deadline.expired)
             raise
@@ -88,23 +94,24 @@ async def _ask(parts: Parts, model: Model, params: Params, call: Call) -> Answer
         raise ModelTimeoutError(f"silent for {limit_s:g} s", phase="first_token") from error
 
 
-def _usage(found: Answer, attempts: Attempts) -> Usage:
-    if found.usage is not None:
-        return found.usage
+def _estimated(found: Answer, attempts: Attempts) -> Usage:
     written = estimate_tokens(found.text) if isinstance(found, TextAnswer) else 0
     return Usage(attempts.ask.size.prompt, written, estimated=True)
 
 
+_RESULTS: Final[dict[type[Answer], Callable[..., Result]]] = {
+    TextAnswer: TextResult,
+    EmbeddingAnswer: EmbeddingResult,
+    HandlerAnswer: HandlerResult,
+}
+
+
 def _result(found: Answer, chosen: Chosen, attempts: Attempts) -> Result:
-    facts: dict[str, Any] = {
-        "request_id": attempts.ask.request_id,
-        "decision": chosen.decision,
-        "attempts": tuple(attempts.made),
-        "cost_usd": attempts.spent_usd,
-        "latency_s": attempts.elapsed_s,
-    }
-    if isinstance(found, TextAnswer):
-        return TextResult(answer=found, **facts)
-    if isinstance(found, EmbeddingAnswer):
-        return EmbeddingResult(answer=found, **facts)
-    return HandlerResult(answer=found, **facts)
+    return _RESULTS[type(found)](
+        request_id=attempts.ask.request_id,
+        decision=chosen.decision,
+        attempts=tuple(attempts.made),
+        cost_usd=attempts.spent_usd,
+        latency_s=attempts.elapsed_s,
+        answer=found,
+    )

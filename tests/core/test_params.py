@@ -88,7 +88,7 @@ def test_a_request_that_says_nothing_is_refused():
 
 
 def test_an_empty_list_of_messages_says_what_to_give():
-    assert "at least one message" in str(refused(TextGenerationParams, messages=[]))
+    assert "messages: give at least one" in str(refused(TextGenerationParams, messages=[]))
 
 
 def test_parameters_do_not_change():
