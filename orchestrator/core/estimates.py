@@ -155,7 +155,11 @@ class Estimates:
         if sums is None:
             sums = self._sums[arm] = list(_NOTHING)
         sums[_OPENED] += weight
-        self._derive_pulls(arm, sums, self.n.item(arm))
+        counted = self._counted[arm] = self._counted[arm] + weight
+        self.root_inverse[arm] = 1.0 / sqrt(counted) if counted > _FAINT else 1.0
+        self.trials[arm] += weight
+        self.begun[0] += weight
+        self.pulls[0] += weight
 
     def rate_quality(self) -> None:
         """Judge by quality from now on, since some arm of the pool has one."""
