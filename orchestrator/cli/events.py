@@ -59,7 +59,7 @@ async def _follow(url: str, kinds: list[str], count: int | None, as_json: bool) 
 
 async def _payloads(url: str, kinds: list[str]) -> AsyncGenerator[bytes, None]:
     from orchestrator.core.ports import HttpRequest, Timeouts
-    from orchestrator.integrations.aiohttp_transport import AiohttpTransport
+    from orchestrator.integrations.http.transport import HttpTransport
     from orchestrator.integrations.sse import SseDecoder
 
     query = f"?{urlencode({'types': ','.join(kinds)})}" if kinds else ""
@@ -67,7 +67,7 @@ async def _payloads(url: str, kinds: list[str]) -> AsyncGenerator[bytes, None]:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     request = HttpRequest("GET", f"{url.rstrip('/')}/api/v1/events{query}", headers)
     timeouts = Timeouts(first_token_s=_SILENCE_S, idle_s=_SILENCE_S)
-    transport, decoder = AiohttpTransport(), SseDecoder()
+    transport, decoder = HttpTransport(), SseDecoder()
     try:
         async with transport.stream(request, timeouts) as http:
             if http.status != 200:

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
 from orchestrator.core.records import record
 
+if TYPE_CHECKING:
+    from orchestrator.core.decisions import Decision
+    from orchestrator.core.statistics import Outcome
+
 __all__ = [
     "ChildProcess",
+    "DecisionSink",
     "Endpoint",
     "HttpRequest",
     "HttpResponse",
@@ -79,8 +84,16 @@ class HttpStream(Protocol):
     @property
     def headers(self) -> Mapping[str, str]: ...
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+    async def __anext__(self) -> bytes: ...
     async def read(self) -> bytes:
         """Read the rest of the body, for instance of an error."""
+        ...
+
+    def leave(self) -> None:
+        """Say that the rest does not matter, and neither how the body ends.
+
+        If that is soon, the connection serves further requests; nobody waits for it.
+        """
         ...
 
 
@@ -178,4 +191,39 @@ class Residency(Protocol):
         Raises:
             ModelLoadError: It could not be loaded.
         """
+        ...
+
+
+# -- remembering -------------------------------------------------------------------------------
+
+
+class DecisionSink(Protocol):
+    """Takes down what was decided and what came of it.
+
+    Called on the hot path: each call returns at once, and never raises.
+    """
+
+    def decided(self, decision: Decision, features: Any | None = None) -> None:
+        """A decision was made, for a request with this feature vector."""
+        ...
+
+    def ended(
+        self, decision: Decision, outcome: Outcome, error: str | None = None, counts: bool = True
+    ) -> None:
+        """It has come to this.
+
+        Args:
+            decision: The decision.
+            outcome: What came of it.
+            error: The kind of failure, or None.
+            counts: Whether it says something of the model; a call that was cancelled does not.
+        """
+        ...
+
+    def rated(self, decision_id: str, quality: float, corrected: bool) -> None:
+        """Its answer was given a quality in [0, 1]; ``corrected`` if in the place of another."""
+        ...
+
+    def forgot(self) -> None:
+        """Everything learned so far is to be forgotten."""
         ...

@@ -19,19 +19,15 @@ from orchestrator.core.clock import Clock, SystemClock
 from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import (
     ConfigurationError,
-    DuplicateModelError,
     EngineClosedError,
     InvalidRequestError,
-    ModelNotFoundError,
     UnknownDecisionError,
 )
 from orchestrator.core.events import (
     EngineStarted,
     Event,
     FeedbackRecorded,
-    ModelRegistered,
     ModelSelected,
-    ModelUnregistered,
 )
 from orchestrator.core.handlers import HandlerModel, ModelHandler, Plugin
 from orchestrator.core.keys import ModelKey
@@ -58,6 +54,7 @@ from orchestrator.engine.attempts import Attempts
 from orchestrator.engine.chooser import Chooser
 from orchestrator.engine.explanation import Explanation
 from orchestrator.engine.health import ModelHealth
+from orchestrator.engine.membership import Membership
 from orchestrator.engine.options import (
     EmbedOptions,
     SelectOptions,
@@ -108,7 +105,7 @@ class Orchestrator:
         breaker: When a model counts as unhealthy.
         ejection: How much of the pool may be out, and what happens when all of it is.
         budget_usd_per_day: A hard cap on spending per UTC day, or None.
-        transport: Sends HTTP; None is aiohttp, opened with the first call.
+        transport: Sends HTTP; None is a client of our own.
         launcher: Starts the processes of local models; None starts real ones.
         restart: How long such a process rests after it has failed.
         clock: Time.
@@ -146,12 +143,7 @@ class Orchestrator:
         if not self._node.isalnum():
             raise ConfigurationError(f"node takes letters and digits only, not {self._node!r}")
         self._rng = random.Random(seed)
-        self._transport = transport
-        self._owns_transport = transport is None
         self._selector = make_selector(selector) if isinstance(selector, str) else selector
-        self._plugins: dict[str, list[str]] = {}
-        self._left: list[Model] = []
-        """Models that have left the pool, and may have a call in flight until the end."""
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 
@@ -195,10 +187,14 @@ class Orchestrator:
             warm_up=self._warm_up,
             restart=restart,
         )
+        places = Places(self._clock, timeouts, self._residency)
+        self._membership = Membership(
+            self.registry, places, self._residency, transport, self, self._say_if_wanted
+        )
         self._parts = Parts(
             chooser=chooser,
             settlement=settlement,
-            places=Places(self._clock, timeouts, self._residency),
+            places=places,
             bus=self.events,
             clock=self._clock,
             rng=self._rng,
@@ -251,16 +247,7 @@ class Orchestrator:
         finally:
             self._tasks = None
             with anyio.move_on_after(5, shield=True):
-                await self._clean_up()
-
-    async def _clean_up(self) -> None:
-        models = {id(model): model for model in (*self.registry.pool.models, *self._left)}
-        self._left.clear()
-        async with AsyncExitStack() as closing:  # one that fails keeps none from being closed
-            if self._owns_transport and self._transport is not None:
-                closing.push_async_callback(self._transport.aclose)
-            for model in models.values():
-                closing.push_async_callback(model.cleanup)
+                await self._membership.aclose()
 
     # -- the pool ------------------------------------------------------------------------------
 
@@ -276,22 +263,7 @@ class Orchestrator:
             DuplicateModelError: A key or an alias is taken.
             ConfigurationError: Two models name different residents alike.
         """
-        models = list(models)
-        for model in models:
-            resident = getattr(model, "resident", None)
-            if resident is not None:
-                self._residency.register(resident)
-        before = {model.key.text: model for model in self.registry.pool.models}
-        self.registry.register_models(models, replace=replace)
-        transport = self._transport_for_models()
-        for model in models:
-            replaced = before.get(model.key.text)
-            if replaced is not None:
-                self._left.append(replaced)
-            model.bind(transport, self)
-            self._parts.places.add(model)
-            if self.events.wants(ModelRegistered):
-                self._say(ModelRegistered, model=model.key.text, replaced=replaced is not None)
+        self._membership.add(models, replace=replace)
 
     def register_handler(
         self,
@@ -310,12 +282,7 @@ class Orchestrator:
         Raises:
             DuplicateModelError: The plugin or one of its models is registered already.
         """
-        if plugin.name in self._plugins:
-            raise DuplicateModelError(f"the plugin {plugin.name!r} is registered already")
-        models = plugin.built()
-        self.register_models(models)
-        self._plugins[plugin.name] = [model.key.text for model in models]
-        return [model.key for model in models]
+        return self._membership.add_plugin(plugin)
 
     def unregister_model(self, name: str, provider: str = "") -> None:
         """Remove a model: it is never chosen again, and calls in flight finish.
@@ -323,11 +290,7 @@ class Orchestrator:
         Raises:
             ModelNotFoundError: There is none of this name, or several.
         """
-        model = self.registry.unregister_model(name, provider)
-        self._left.append(model)
-        self._parts.places.remove(model.key.text)
-        if self.events.wants(ModelUnregistered):
-            self._say(ModelUnregistered, model=model.key.text)
+        self._membership.remove(name, provider)
 
     def unregister_plugin(self, name: str) -> None:
         """Remove a plugin's models.
@@ -335,12 +298,7 @@ class Orchestrator:
         Raises:
             ModelNotFoundError: There is no such plugin.
         """
-        if name not in self._plugins:
-            known = ", ".join(self._plugins) or "none"
-            raise ModelNotFoundError(f"there is no plugin {name!r}", hint=f"registered: {known}")
-        for key in self._plugins.pop(name):
-            if key in self.registry:
-                self.unregister_model(key)
+        self._membership.remove_plugin(name)
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Add named policies, all or none; one of a known name takes its place."""
@@ -647,16 +605,7 @@ class Orchestrator:
     async def _warm_up(self, endpoint: Endpoint) -> None:
         from orchestrator.integrations.embedded import warm_up
 
-        await warm_up(self._transport_for_models(), endpoint)
-
-    def _transport_for_models(self) -> Transport:
-        if self._transport is None:
-            from orchestrator.integrations.aiohttp_transport import (
-                AiohttpTransport,  # aiohttp takes a tenth of a second to import
-            )
-
-            self._transport = AiohttpTransport()
-        return self._transport
+        await warm_up(self._membership.transport, endpoint)
 
     def _running(self) -> TaskGroup:
         if self._tasks is None:
@@ -675,6 +624,10 @@ class Orchestrator:
         self._running()
         ask = self._asking.for_request(params, routing, needs, what=what)
         return answer(self._parts, Attempts(self._parts, ask), params)
+
+    def _say_if_wanted(self, kind: type[Event], **facts: object) -> None:
+        if self.events.wants(kind):
+            self._say(kind, **facts)
 
     def _say(self, kind: Callable[..., Event], **facts: object) -> None:
         clock = self._clock

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Literal, Self, TypeAlias, get_args
 
@@ -77,7 +79,8 @@ class TextStream:
         """Characters of the answer that an earlier model wrote."""
         self._chosen: Chosen | None = None
         self._unsettled = False
-        self._open: AsyncExitStack | None = None
+        self._close: Callable[[], Awaitable[object]] | None = None
+        self._keeps_timeouts = False
         self._pieces: Pieces | None = None
         self._process: str | None = None
         self._first_token_s: float | None = None
@@ -148,12 +151,13 @@ class TextStream:
     async def __anext__(self) -> TextChunk:
         if self._waiting:
             return self._waiting.pop(0)
-        if self._chosen is None:
-            raise _not_entered()
-        if self._pieces is None:
+        pieces = self._pieces
+        if pieces is None:
+            if self._chosen is None:
+                raise _not_entered()
             raise StopAsyncIteration
         try:
-            chunk = await self._next()
+            chunk = await (pieces.__anext__() if self._keeps_timeouts else self._next("idle"))
         except StopAsyncIteration:
             await self._finish()
             raise
@@ -182,16 +186,22 @@ class TextStream:
                 return
 
     async def _call(self, chosen: Chosen) -> None:
-        self._open = AsyncExitStack()
+        model = chosen.model
         self._process = None
-        call = self._parts.places.free(chosen.model, stream=True)
-        if call is None:
-            place = self._parts.places.take(chosen.model, self._attempts.left_s, stream=True)
-            call = await self._open.enter_async_context(place)
-            self._process = process_of(call)
-            self._attempts.called()
-        pieces = chosen.model.stream(self._params, call)
-        self._pieces = await self._open.enter_async_context(pieces)
+        self._keeps_timeouts = model.keeps_timeouts
+        call = self._parts.places.free(model, stream=True)
+        if call is not None:
+            pieces = model.stream(self._params, call)
+            self._pieces = await pieces.__aenter__()
+            self._close = partial(pieces.__aexit__, None, None, None)
+            return
+        opened = AsyncExitStack()
+        self._close = opened.aclose
+        place = self._parts.places.take(model, self._attempts.left_s, stream=True)
+        call = await opened.enter_async_context(place)
+        self._process = process_of(call)
+        self._attempts.called()
+        self._pieces = await opened.enter_async_context(model.stream(self._params, call))
 
     async def _read_first(self) -> None:
         """Read up to the first content, or the end of an answer that has none."""
@@ -199,7 +209,7 @@ class TextStream:
         answer = _Collected()
         while True:
             try:
-                chunk = await self._next(first=True)
+                chunk = await self._next("first_token")
             except StopAsyncIteration:
                 if answer.finish_reason is None:
                     raise ModelResponseError("the stream ended before it began") from None
@@ -211,20 +221,19 @@ class TextStream:
         for chunk in self._waiting:
             self._answer.add(chunk)
 
-    async def _next(self, *, first: bool = False) -> TextChunk:
+    async def _next(self, phase: Literal["first_token", "idle"]) -> TextChunk:
         pieces = self._pieces
         assert pieces is not None
-        if self.chosen.model.keeps_timeouts:
+        if self._keeps_timeouts:
             return await pieces.__anext__()
         timeouts = self._parts.timeouts
-        limit_s = timeouts.first_token_s if first else timeouts.idle_s
+        limit_s = timeouts.idle_s if phase == "idle" else timeouts.first_token_s
         try:
             async with asyncio.timeout(limit_s) as silence:
                 return await pieces.__anext__()
         except TimeoutError as error:
             if not silence.expired():
                 raise
-            phase = "first_token" if first else "idle"
             raise ModelTimeoutError(f"silent for {limit_s:g} s", phase=phase) from error
 
     # -- after it ------------------------------------------------------------------------------
@@ -256,7 +265,10 @@ class TextStream:
 
     async def _finish(self) -> None:
         self._settle_answer()
-        await self._end()
+        close, self._close, self._pieces = self._close, None, None
+        if close is not None:
+            with suppress(Exception):  # as in `_end`; nothing is left to be waited for
+                await close()
 
     def _settle_answer(self) -> None:
         chosen, answer, attempts = self.chosen, self._answer, self._attempts
@@ -297,12 +309,12 @@ class TextStream:
 
     async def _end(self) -> None:
         """Close the connection and give the place back, also when cancelled."""
-        stack, self._open, self._pieces = self._open, None, None
-        if stack is None:
+        close, self._close, self._pieces = self._close, None, None
+        if close is None:
             return
         # How the call ended is known by now; what goes wrong in closing it changes nothing.
         with anyio.move_on_after(_CLOSE_S, shield=True), suppress(Exception):
-            await stack.aclose()
+            await close()
 
     def _interruption(self, chosen: Chosen, error: Exception, text: str) -> StreamInterruptedError:
         facts: dict[str, Any] = {}

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
+from types import TracebackType
 from typing import Any, Final
 
 from orchestrator.core.errors import ConfigurationError, ModelError, OrchestratorError
 from orchestrator.core.model import Answer, Call, Model, TextStream
 from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams, validated
-from orchestrator.core.ports import Endpoint, HttpRequest, Timeouts, Transport
+from orchestrator.core.ports import Endpoint, HttpRequest, HttpStream, Timeouts, Transport
 from orchestrator.core.results import EmbeddingAnswer, TextAnswer, TextChunk
 from orchestrator.integrations.endpoints import checked_headers
 from orchestrator.integrations.openai_codec import OpenAICodec
 from orchestrator.integrations.openai_dialect import WireRequest
 from orchestrator.integrations.openai_stream import whole_calls
-from orchestrator.integrations.stream_reader import read_stream
+from orchestrator.integrations.stream_reader import StreamReader
 
 __all__ = ["RemoteModel"]
 
@@ -101,29 +102,15 @@ class RemoteModel(Model):
             self._sign(address, error)
             raise
 
-    @asynccontextmanager
-    async def stream(self, params: TextGenerationParams, call: Call) -> AsyncIterator[TextStream]:
+    def stream(
+        self, params: TextGenerationParams, call: Call
+    ) -> AbstractAsyncContextManager[TextStream]:
         """Answer in pieces; raises as `Model.answer` does, also in the middle."""
         wire = self._encode(params, stream=True)
         address = self._address(call)
-        sign = partial(self._sign, address)
-        try:
-            request = address.post(wire, stream=True)
-            async with self._bound_transport().stream(request, call.timeouts) as http:
-                if http.status // 100 != 2:
-                    raise self._codec.error(
-                        http.status, http.headers, await http.read(), time.time()
-                    )
-                if "text/event-stream" not in http.headers.get("content-type", ""):
-                    chunks = _in_one_piece(self._codec.decode_text(await http.read(), wire))
-                else:
-                    decoder = self._codec.stream_decoder(wire)
-                    chunks = read_stream(http, decoder, call.timeouts, sign)
-                async with aclosing(chunks):
-                    yield chunks
-        except ModelError as error:
-            sign(error)
-            raise
+        request = address.post(wire, stream=True)
+        http = self._bound_transport().stream(request, call.timeouts)
+        return _Streamed(http, self._codec, wire, call.timeouts, partial(self._sign, address))
 
     # -- what can be called without an engine --------------------------------------------------
 
@@ -177,7 +164,7 @@ class RemoteModel(Model):
         if self.transport is None:
             raise ConfigurationError(
                 f"{self.key} has no transport",
-                hint="register it with an Orchestrator, or call its bind(AiohttpTransport())",
+                hint="register it with an Orchestrator, or call its bind(HttpTransport())",
             )
         return self.transport
 
@@ -231,8 +218,56 @@ def _validated_defaults(defaults: Mapping[str, Any]) -> dict[str, Any]:
     return params.model_dump(exclude={"prompt", "messages"}, exclude_none=True)
 
 
-async def _in_one_piece(answer: TextAnswer) -> AsyncGenerator[TextChunk, None]:
-    """Stream an answer that a server sent whole although it was asked for a stream."""
+class _Streamed:
+    """A request whose answer comes in pieces: sent when entered."""
+
+    __slots__ = ("_codec", "_http", "_sign", "_timeouts", "_wire")
+
+    def __init__(
+        self,
+        http: AbstractAsyncContextManager[HttpStream],
+        codec: OpenAICodec,
+        wire: WireRequest,
+        timeouts: Timeouts,
+        sign: Callable[[ModelError], None],
+    ) -> None:
+        self._http = http
+        self._codec = codec
+        self._wire = wire
+        self._timeouts = timeouts
+        self._sign = sign
+
+    async def __aenter__(self) -> TextStream:
+        try:
+            answer = await self._http.__aenter__()
+            try:
+                return await self._chunks(answer)
+            except BaseException as error:
+                await self._http.__aexit__(type(error), error, error.__traceback__)
+                raise
+        except ModelError as error:
+            self._sign(error)
+            raise
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._http.__aexit__(kind, error, trace)
+
+    async def _chunks(self, answer: HttpStream) -> TextStream:
+        codec, wire = self._codec, self._wire
+        if answer.status // 100 != 2:
+            raise codec.error(answer.status, answer.headers, await answer.read(), time.time())
+        if "text/event-stream" not in answer.headers.get("content-type", ""):
+            # It was asked for a stream, and sent the answer whole.
+            return _in_one_piece(codec.decode_text(await answer.read(), wire))
+        return StreamReader(answer, codec.stream_decoder(wire), self._timeouts, self._sign)
+
+
+async def _in_one_piece(answer: TextAnswer) -> TextStream:
     yield TextChunk(
         text=answer.text,
         reasoning=answer.reasoning or "",

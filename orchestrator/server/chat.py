@@ -40,9 +40,7 @@ class ChatCompletions:
         async with opened as stream:
             decision = stream.chosen.decision
             chunks = CompletionChunks(decision, int(time.time()), include_usage=asked.include_usage)
-            response = web.StreamResponse(
-                headers=decision_headers(decision, EVENT_STREAM) | NOT_CACHED
-            )
+            response = _Events(headers=decision_headers(decision, EVENT_STREAM) | NOT_CACHED)
             await response.prepare(request)
             begun = chunks.opening()  # goes out with the first piece
             try:
@@ -58,3 +56,9 @@ class ChatCompletions:
                 last = b"data: %b\n\n" % told(request, error).body
             await response.write_eof(last)
         return response
+
+
+class _Events(web.StreamResponse):
+    """An answer whose first piece is there before its headers go out, so both go out together."""
+
+    _send_headers_immediately = False

@@ -144,6 +144,9 @@ class _Connection:
                 raise ModelResponseError(f"{self._host} answered more than {_MAX_BODY_BYTES} bytes")
         return b"".join(parts)
 
+    def leave(self) -> None:
+        self._server.release(self, "whole")
+
     def close(self) -> None:
         self._server.release(self, "left")
 

@@ -17,6 +17,7 @@ PACKAGES = [
     "core",
     "engine",
     "integrations",
+    "integrations/http",
     "lifecycle",
     "monitoring",
     "routing",
@@ -27,7 +28,7 @@ PACKAGES = [
 ]
 MODULES = [
     "config",
-    "integrations.aiohttp_transport",
+    "integrations.http.connection",
     "lifecycle.exit_codes",
     "lifecycle.plan",
     "lifecycle.process",
@@ -47,7 +48,7 @@ ALLOWED = [
     ("lifecycle.process", "lifecycle.state"),
     ("lifecycle.plan", "lifecycle.state"),
     ("integrations", "core"),
-    ("integrations.aiohttp_transport", "aiohttp"),
+    ("integrations.http.connection", "httptools"),
     ("routing", "core"),
 ]
 TURNED = [
@@ -63,11 +64,14 @@ TURNED = [
     ("lifecycle.restart", "asyncio"),
     ("integrations", "lifecycle"),
     ("integrations", "aiohttp"),
+    ("integrations", "httptools"),
     ("lifecycle", "integrations"),
     ("store", "cache"),
     ("monitoring", "engine"),
     ("config", "engine"),
     ("analysis", "engine"),
+    ("analysis", "routing"),
+    ("analysis", "asyncio"),
     ("engine", "server"),
     ("server", "testing"),
 ]

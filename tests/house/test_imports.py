@@ -12,7 +12,7 @@ import pytest
 
 from tests.house.project import CORE_REQUIREMENTS, EXTRAS, ROOT, modules_of, sources
 
-SLOW = {"aiohttp", "scipy", "pydantic_settings"}
+SLOW = {"aiohttp", "httptools", "scipy", "pydantic_settings"}
 """Core dependencies that load on first use, since they cost more than all the rest."""
 
 REFUSING_SOCKETS = """

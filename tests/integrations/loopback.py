@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -65,7 +66,9 @@ class Loopback:
 
 
 @asynccontextmanager
-async def serving(script: Script) -> AsyncIterator[Loopback]:
+async def serving(
+    script: Script, *, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Loopback]:
     """Serve each connection by the script; it is closed when the script returns."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -78,8 +81,10 @@ async def serving(script: Script) -> AsyncIterator[Loopback]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
-    running = Loopback(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await asyncio.start_server(serve, host, 0, ssl=tls)
+    port = server.sockets[0].getsockname()[1]
+    bracketed = f"[{host}]" if ":" in host else host
+    running = Loopback(f"{'https' if tls else 'http'}://{bracketed}:{port}")
     try:
         yield running
     finally:

@@ -71,6 +71,9 @@ class ScriptedStream:
     async def read(self) -> bytes:
         return b"".join([piece async for piece in self])
 
+    def leave(self) -> None:
+        self._transport.read_to_the_end = True
+
 
 def streamed(*pieces: bytes, failure: Exception | None = None) -> Scripted:
     return Scripted(pieces, content_type="text/event-stream", failure=failure)

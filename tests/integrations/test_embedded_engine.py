@@ -17,8 +17,8 @@ from orchestrator.core.model import Call
 from orchestrator.core.params import EmbeddingParams, TextGenerationParams
 from orchestrator.core.ports import Endpoint, HttpRequest, Timeouts
 from orchestrator.core.results import EmbeddingAnswer, TextAnswer
-from orchestrator.integrations.aiohttp_transport import AiohttpTransport
 from orchestrator.integrations.embedded import EmbeddedModel, EmbeddedResident, warm_up
+from orchestrator.integrations.http.transport import HttpTransport
 from orchestrator.lifecycle.process import SubprocessLauncher
 from tests.integrations.real_engine import smollm2
 
@@ -53,8 +53,8 @@ async def endpoint(resident: EmbeddedResident) -> AsyncIterator[Endpoint]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def transport() -> AsyncIterator[AiohttpTransport]:
-    transport = AiohttpTransport()
+async def transport() -> AsyncIterator[HttpTransport]:
+    transport = HttpTransport()
     yield transport
     await transport.aclose()
 
@@ -62,7 +62,7 @@ async def transport() -> AsyncIterator[AiohttpTransport]:
 class Asking:
     """Asks a model that is leased at an endpoint."""
 
-    def __init__(self, model: EmbeddedModel, endpoint: Endpoint, transport: AiohttpTransport):
+    def __init__(self, model: EmbeddedModel, endpoint: Endpoint, transport: HttpTransport):
         model.bind(transport, None)
         self.model = model
         self.call = Call(endpoint, PATIENT)
@@ -80,7 +80,7 @@ class Asking:
 
 
 @pytest.fixture
-def terse(resident: EmbeddedResident, endpoint: Endpoint, transport: AiohttpTransport) -> Asking:
+def terse(resident: EmbeddedResident, endpoint: Endpoint, transport: HttpTransport) -> Asking:
     defaults = {"system_prompt": "Answer with one word.", "max_tokens": 20}
     return Asking(EmbeddedModel("terse", resident, defaults=defaults), endpoint, transport)
 
@@ -196,7 +196,7 @@ async def test_a_text_as_long_as_the_window_can_be_embedded_and_no_longer_one(te
 
 
 async def test_serving_embeddings_does_not_change_what_chat_says(
-    terse: Asking, transport: AiohttpTransport
+    terse: Asking, transport: HttpTransport
 ):
     without = smollm2(context=1024, embeddings=False)
     process = await SubprocessLauncher().start(without)
@@ -218,7 +218,7 @@ async def test_serving_embeddings_does_not_change_what_chat_says(
 
 @pytest.mark.parametrize(("context", "slots"), [(600, 3), (1000, 7)])
 async def test_a_window_that_does_not_divide_evenly_is_still_served_whole(
-    transport: AiohttpTransport, context: int, slots: int
+    transport: HttpTransport, context: int, slots: int
 ):
     resident = smollm2(context=context, slots=slots)
     process = await SubprocessLauncher().start(resident)
@@ -237,7 +237,7 @@ async def test_a_window_that_does_not_divide_evenly_is_still_served_whole(
 
 
 async def test_only_who_has_the_key_is_answered(
-    terse: Asking, endpoint: Endpoint, transport: AiohttpTransport
+    terse: Asking, endpoint: Endpoint, transport: HttpTransport
 ):
     stranger = Asking(terse.model, replace(endpoint, credential=None), transport)
 
@@ -252,7 +252,7 @@ async def test_it_listens_on_this_machine_only(endpoint: Endpoint):
 
 
 async def test_many_requests_at_once_are_all_answered_and_new_ones_still_reach_the_server(
-    terse: Asking, endpoint: Endpoint, transport: AiohttpTransport
+    terse: Asking, endpoint: Endpoint, transport: HttpTransport
 ):
     answered: list[str] = []
 
@@ -277,7 +277,7 @@ async def test_many_requests_at_once_are_all_answered_and_new_ones_still_reach_t
     assert answered.index("health") < 16
 
 
-async def test_warming_up_produces_a_token(endpoint: Endpoint, transport: AiohttpTransport):
+async def test_warming_up_produces_a_token(endpoint: Endpoint, transport: HttpTransport):
     await warm_up(transport, endpoint)
 
     with pytest.raises(ModelAPIError) as caught:

@@ -21,8 +21,8 @@ from orchestrator.core.events import Event, ModelLoaded, ModelUnloaded, ProcessE
 from orchestrator.core.model import Call
 from orchestrator.core.params import TextGenerationParams
 from orchestrator.core.ports import Endpoint, ResidentSpec, Timeouts
-from orchestrator.integrations.aiohttp_transport import AiohttpTransport
 from orchestrator.integrations.embedded import EmbeddedModel, embedded_resident, warm_up
+from orchestrator.integrations.http.transport import HttpTransport
 from orchestrator.lifecycle.process import SubprocessLauncher
 from orchestrator.lifecycle.residency import ProcessResidency
 from orchestrator.lifecycle.restart import RestartPolicy
@@ -35,7 +35,7 @@ class World:
 
     def __init__(self, *specs: ResidentSpec) -> None:
         self.events: list[Event] = []
-        self.transport = AiohttpTransport()
+        self.transport = HttpTransport()
         clock = SystemClock()
         bus = EventBus(clock)
         bus.on(Event, self.events.append)
@@ -76,7 +76,7 @@ async def world(*specs: ResidentSpec) -> AsyncIterator[World]:
     assert psutil.Process().children(recursive=True) == []
 
 
-async def ask(model: EmbeddedModel, endpoint: Endpoint, transport: AiohttpTransport) -> None:
+async def ask(model: EmbeddedModel, endpoint: Endpoint, transport: HttpTransport) -> None:
     model.bind(transport, None)
     params = TextGenerationParams(prompt="Tell me a long story.", max_tokens=400)
     await model.answer(params, Call(endpoint, Timeouts(first_token_s=120.0)))

@@ -80,7 +80,7 @@ MUTATIONS = (
     Mutation(
         "a stream may be silent before its first token",
         f"{_STREAM}._next",
-        "if self.chosen.model.keeps_timeouts:",
+        "if self._keeps_timeouts:",
         "if self.chosen:",
         "waits_for_nobody_silent",
     ),
@@ -138,8 +138,8 @@ MUTATIONS = (
     Mutation(
         "only the first route has a last resort",
         f"{_CHOOSER}.decide",
-        "for view in out:",
-        "for view in out[:1]:",
+        "for prospect, eligible in out:",
+        "for prospect, eligible in out[:1]:",
         "loses_nothing",
     ),
     Mutation(
@@ -175,8 +175,8 @@ MUTATIONS = (
     Mutation(
         "a decision is announced after its call",
         f"{_ATTEMPTS}.after",
-        "return self._called(self._decided(following))",
-        "return self._decided(self._called(following))",
+        "if self._parts.bus.wants(ModelSelected):",
+        "if self._called(following):",
         "keeps_order",
     ),
     Mutation(
@@ -198,8 +198,8 @@ MUTATIONS = (
     ),
     Mutation(
         "an explored model is said to be impossible",
-        "orchestrator.selectors.choice:choose",
-        "share = floor / n_eligible",
+        "orchestrator.core.decisions:Decision.propensity",
+        "share = self.floor / int(np.count_nonzero(self._eligible))",
         "share = 0.0",
         "says_how_likely_each_choice_was",
     ),
@@ -248,7 +248,7 @@ MUTATIONS = (
     ),
     Mutation(
         "windows are not looked at",
-        "orchestrator.routing.eligibility:Eligibility.mask",
+        "orchestrator.routing.eligibility:Eligibility._mask",
         "if window > _FULL * shape.min_window:",
         "if False:",
         "calls_only_who_may_serve",
@@ -256,7 +256,7 @@ MUTATIONS = (
     Mutation(
         "an abandoned stream goes on",
         f"{_STREAM}._end",
-        "await stack.aclose()",
+        "await close()",
         "pass",
         "leaves_nobody_working",
     ),
@@ -278,7 +278,7 @@ MUTATIONS = (
     Mutation(
         "who is out of service is chosen like anybody else",
         f"{_CHOOSER}.decide",
-        "mask = mask & usable",
+        "eligible = eligible & usable",
         "pass",
         "spares_the_ejected",
     ),

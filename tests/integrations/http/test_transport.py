@@ -5,8 +5,6 @@ import gzip
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
@@ -14,38 +12,13 @@ from orchestrator.core.errors import (
     EngineClosedError,
     ErrorClass,
     ModelAPIError,
-    ModelError,
     ModelResponseError,
     ModelTimeoutError,
 )
-from orchestrator.core.ports import HttpRequest, Timeouts
-from orchestrator.integrations.aiohttp_transport import AiohttpTransport
+from orchestrator.core.ports import Timeouts
+from orchestrator.integrations.http.transport import HttpTransport
+from tests.integrations.http.calls import KEY, PATIENT, failure_of, opened, post
 from tests.integrations.loopback import Connection, serving
-
-PATIENT = Timeouts(connect_s=10, first_token_s=10, idle_s=10)
-KEY = "sk-canary-0123456789"
-
-
-def post(url: str, body: bytes = b"{}") -> HttpRequest:
-    headers = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"}
-    return HttpRequest("POST", url, headers, body)
-
-
-@asynccontextmanager
-async def opened(**options: int) -> AsyncIterator[AiohttpTransport]:
-    transport = AiohttpTransport(**options)
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
-
-
-async def failure_of(url: str, timeouts: Timeouts = PATIENT) -> ModelError:
-    async with opened() as transport:
-        with pytest.raises(ModelError) as caught:
-            await transport.request(post(url), timeouts)
-        return caught.value
-
 
 # -- whole answers -----------------------------------------------------------------------------
 
@@ -200,6 +173,44 @@ async def test_a_stream_read_to_its_end_leaves_its_connection_for_the_next():
         for _ in range(3):
             async with transport.stream(post(server.base_url), PATIENT) as answer:
                 assert await answer.read() == b"one"
+        assert len(server.connections) == 1
+
+
+async def test_a_stream_whose_rest_does_not_matter_leaves_its_connection_when_it_ends():
+    async def script(connection: Connection) -> None:
+        while await connection.request():
+            await connection.begin_stream()
+            await connection.piece(b"[DONE]")
+            await left.acquire()
+            await connection.end_stream()
+            ended.release()
+
+    left, ended = asyncio.Semaphore(0), asyncio.Semaphore(0)
+    async with serving(script) as server, opened() as transport:
+        for _ in range(3):
+            async with transport.stream(post(server.base_url), PATIENT) as answer:
+                assert await anext(aiter(answer)) == b"[DONE]"
+                answer.leave()
+                assert [data async for data in answer] == []
+            left.release()
+            await ended.acquire()
+            assert transport._pool is not None
+            while transport._pool._patience.waiting:  # noqa: ASYNC110  nobody else is told
+                await asyncio.sleep(0)
+        assert len(server.connections) == 1
+
+
+async def test_a_stream_may_be_left_when_all_of_it_is_there():
+    async def script(connection: Connection) -> None:
+        while await connection.request():
+            await connection.answer(b"whole")
+
+    async with serving(script) as server, opened() as transport:
+        for _ in range(3):
+            async with transport.stream(post(server.base_url), PATIENT) as answer:
+                async for _ in answer:
+                    answer.leave()
+                answer.leave()
         assert len(server.connections) == 1
 
 
@@ -375,7 +386,7 @@ async def test_link_local_addresses_are_refused_even_behind_a_name(
 
 
 async def test_a_closed_transport_takes_no_request():
-    transport = AiohttpTransport()
+    transport = HttpTransport()
     await transport.aclose()
     with pytest.raises(EngineClosedError):
         await transport.request(post("http://127.0.0.1:9"), PATIENT)
@@ -395,9 +406,56 @@ async def test_closing_closes_the_connections_kept():
         await closed.wait()
 
 
-def test_aiohttp_is_imported_at_the_first_request():
+async def test_closing_ends_what_is_under_way():
+    async def script(connection: Connection) -> None:
+        await connection.request()
+        await connection.begin_stream()
+        await here.wait()
+        await connection.until_closed()
+
+    async def whole() -> None:
+        await transport.request(post(server.base_url), PATIENT)
+
+    async def streamed() -> None:
+        async with transport.stream(post(server.base_url), PATIENT) as answer:
+            await here.wait()
+            await answer.read()
+
+    here = asyncio.Barrier(4)
+    async with serving(script) as server:
+        transport = HttpTransport()
+        calls = [asyncio.create_task(call()) for call in (whole, streamed)]
+        await here.wait()
+        await transport.aclose()
+        for call in calls:
+            with pytest.raises(EngineClosedError):
+                await call
+
+
+async def test_a_connection_that_is_made_while_the_transport_closes_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    async def look_up(*_: object, **__: object) -> list[object]:
+        await transport.aclose()
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+    async def script(connection: Connection) -> None:
+        await connection.until_closed()
+        closed.set()
+
+    closed = asyncio.Event()
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", look_up)
+    async with serving(script) as server:
+        port = int(server.base_url.rpartition(":")[2])
+        transport = HttpTransport()
+        with pytest.raises(EngineClosedError):
+            await transport.request(post("http://name.example"), PATIENT)
+        await closed.wait()
+
+
+def test_the_parser_is_imported_at_the_first_request():
     program = (
-        "import sys, orchestrator.integrations.aiohttp_transport as t; t.AiohttpTransport();"
-        "sys.exit('aiohttp' in sys.modules)"
+        "import sys, orchestrator.integrations.http.transport as t; t.HttpTransport();"
+        "sys.exit('httptools' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
