@@ -109,7 +109,8 @@ def _saved_retries(trace: Trace, *, generous: bool = False) -> dict[str, float]:
     Args:
         trace: What happened.
         generous: Of what happened at the same instant, the payments came first, and every request
-            paid; else they came last, and only those that called somebody paid.
+            paid, though only once time had, which pays no more above the floor; else they came
+            last, and only those that called somebody paid.
     """
     pays, retries, ends = (0, 1, 2) if generous else (2, 0, 1)
     moments = [(story.ended_s, ends, story.tag) for story in trace.stories]
@@ -123,11 +124,12 @@ def _saved_retries(trace: Trace, *, generous: bool = False) -> dict[str, float]:
     left, paid_s = _RETRIES_AT_START, 0.0
     found = {}
     for at_s, what, tag in sorted(moments):
-        if what == pays:
-            left += _RETRIES_PER_REQUEST
-            continue
         with_time = max(left, min(_RETRIES_AT_START, left + (at_s - paid_s) * _RETRIES_PER_S))
-        if what == retries:
+        if what == pays:
+            if generous:
+                left, paid_s = with_time, at_s
+            left += _RETRIES_PER_REQUEST
+        elif what == retries:
             left, paid_s = with_time - 1, at_s
         else:
             found[tag] = with_time
