@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 __all__ = [
     "BudgetExceeded",
@@ -37,9 +37,17 @@ __all__ = [
 ]
 
 _numbers = count(1)
+_T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _fact(cls: type[_T]) -> type[_T]:
+    # Comparing and printing are `Event`'s own: writing them for each class takes as long as all
+    # else that importing this module does.
+    return dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)(cls)
+
+
+@_fact
 class Event:
     """One fact.
 
@@ -59,9 +67,22 @@ class Event:
     def __init_subclass__(cls) -> None:
         cls.name = re.sub(r"(?<!^)(?=[A-Z])", "-", cls.__name__).lower()
 
+    def _data(self) -> dict[str, Any]:
+        return {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self._data() == other._data()
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.id))
+
+    def __repr__(self) -> str:
+        told = ", ".join(f"{name}={value!r}" for name, value in self._data().items())
+        return f"{type(self).__name__}({told})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data under its wire name."""
-        data = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        data = self._data()
         return {
             "event": self.name,
             **{k: v.value if isinstance(v, Enum) else v for k, v in data.items()},
@@ -76,7 +97,7 @@ def event_types() -> dict[str, type[Event]]:
 # -- the engine and its models -----------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class EngineStarted(Event):
     """The engine takes requests."""
 
@@ -84,7 +105,7 @@ class EngineStarted(Event):
     models: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelRegistered(Event):
     """A model joined the pool."""
 
@@ -92,21 +113,21 @@ class ModelRegistered(Event):
     replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelUnregistered(Event):
     """A model left the pool; calls in flight finish."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelLoading(Event):
     """A resident is being brought into memory."""
 
     resident: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelLoaded(Event):
     """A resident serves."""
 
@@ -115,7 +136,7 @@ class ModelLoaded(Event):
     pid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelLoadFailed(Event):
     """A resident could not be loaded."""
 
@@ -123,14 +144,14 @@ class ModelLoadFailed(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelUnloading(Event):
     """A resident is being stopped."""
 
     resident: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelUnloaded(Event):
     """A resident is out of memory; ``reason`` is ``closed``, ``requested`` or ``crashed``."""
 
@@ -138,7 +159,7 @@ class ModelUnloaded(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ProcessExited(Event):
     """A resident's process ended; a negative exit code is the signal that ended it."""
 
@@ -151,7 +172,7 @@ class ProcessExited(Event):
 # -- one request -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelSelected(Event):
     """A decision was made."""
 
@@ -163,7 +184,7 @@ class ModelSelected(Event):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class CallStarted(Event):
     """A model is being called; attempts count from 1."""
 
@@ -173,7 +194,7 @@ class CallStarted(Event):
     attempt: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class ModelUsed(Event):
     """A model answered."""
 
@@ -188,7 +209,7 @@ class ModelUsed(Event):
     cost_usd: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class CallFailed(Event):
     """A model did not answer. ``cancelled`` means that the caller went away.
 
@@ -205,7 +226,7 @@ class CallFailed(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class RetryScheduled(Event):
     """The request waits before it tries again; ``retry`` counts from 1."""
 
@@ -214,7 +235,7 @@ class RetryScheduled(Event):
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class FailedOver(Event):
     """The request went on to another model."""
 
@@ -224,7 +245,7 @@ class FailedOver(Event):
     classification: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class DecisionExpired(Event):
     """A selection was never used; it counts neither way."""
 
@@ -233,7 +254,7 @@ class DecisionExpired(Event):
     model: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class FeedbackRecorded(Event):
     """A quality in [0, 1] arrived for a decision; ``corrected`` if it replaced another."""
 
@@ -246,7 +267,7 @@ class FeedbackRecorded(Event):
 # -- health and limits -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class HealthChanged(Event):
     """A model's breaker changed: ``closed``, ``open`` or ``half_open``."""
 
@@ -257,7 +278,7 @@ class HealthChanged(Event):
     probe_in_s: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class EndpointCooled(Event):
     """A model's endpoint rests after a refusal; None is until its credential changes."""
 
@@ -266,7 +287,7 @@ class EndpointCooled(Event):
     for_s: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class BudgetExceeded(Event):
     """A spending cap is reached; what costs money is refused until the period ends."""
 
@@ -278,7 +299,7 @@ class BudgetExceeded(Event):
 # -- the bus itself ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class SubscriberFailed(Event):
     """A subscriber raised; nobody else noticed."""
 
@@ -287,7 +308,7 @@ class SubscriberFailed(Event):
     error: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_fact
 class EventsDropped(Event):
     """A subscription's buffer was full; ``dropped`` counts all that it has lost so far."""
 
