@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from orchestrator.core.estimates import FloatArray
+from orchestrator.core.statistics import Outcome
 from orchestrator.core.views import ALL, Evidence, Memory
 
-__all__ = ["BoolArray", "Candidates", "Selector"]
+__all__ = ["BoolArray", "Candidates", "SamplingSelector", "Selector", "UpdatedSelector"]
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -29,6 +31,7 @@ class Candidates(NamedTuple):
         streaming: Which arms can stream.
         speed: Output tokens per second, measured or declared; nan where unknown.
         features: The request's feature vector, shape ``(*lead, n_features)``, or None.
+        keys: The arms' names; empty where they have none, as in a simulation.
     """
 
     eligible: BoolArray
@@ -39,6 +42,7 @@ class Candidates(NamedTuple):
     streaming: BoolArray
     speed: FloatArray
     features: FloatArray | None = None
+    keys: Sequence[str] = ()
 
 
 class Selector(Protocol):
@@ -51,7 +55,8 @@ class Selector(Protocol):
         name: How configuration and decisions call it.
         memory: How long it wants to remember.
         segmented: Whether it reads estimates of the request's segment.
-        n_extra: Additive columns of its own, beside those of `orchestrator.core.statistics`.
+        n_extra: Additive columns of its own, beside those of `orchestrator.core.statistics`; see
+            `orchestrator.core.regressions`.
         floor: Probability spread evenly over the eligible arms, so that every choice could have
             been another and its log can judge other policies; 0 for rules that do not explore.
     """
@@ -71,5 +76,44 @@ class Selector(Protocol):
 
         Returns:
             Shape ``(*lead, n_arms)``.
+        """
+        ...
+
+
+class SamplingSelector(Selector, Protocol):
+    """A selector whose scores are draws from what it believes of each arm."""
+
+    def odds(self, evidence: Evidence, candidates: Candidates) -> Callable[[], FloatArray]:
+        """Return a function that works out how likely each arm's draw is to be the largest.
+
+        It is cheap and copies what it needs, since the evidence changes with the next outcome;
+        the function it returns may take milliseconds and can be called at any later time.
+
+        Args:
+            evidence: As for `scores`, of one decision: arrays of shape ``(n_arms,)``.
+            candidates: As for `scores`.
+
+        Returns:
+            A function that returns probabilities of shape ``(n_arms,)``: they sum to 1, and are 0
+            where an arm is not eligible.
+        """
+        ...
+
+
+@runtime_checkable
+class UpdatedSelector(Selector, Protocol):
+    """A selector that keeps by itself what it learns, and so has to be told what happened.
+
+    Its knowledge is local to this process: it is not merged with other nodes, nor kept over a
+    restart, as sums are.
+    """
+
+    def update(self, model: str, reward: float, outcome: Outcome | None = None) -> None:
+        """Learn from one call.
+
+        Args:
+            model: Its key.
+            reward: In [0, 1]: whether the call succeeded; later, the quality it was given.
+            outcome: What came of the call, or None when it is rated.
         """
         ...

@@ -12,30 +12,43 @@ import numpy as np
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray, Prior
+from orchestrator.core.pooling import Pooled
+from orchestrator.core.regressions import Regressions, n_features_of
 from orchestrator.core.statistics import COLUMNS, DAY, HOUR, MINUTE, MONTH, Column, RowId
+from orchestrator.core.watch import Watch, revision
 
 __all__ = ["ALL", "Evidence", "Memory", "View"]
 
 _Deltas: TypeAlias = Sequence[tuple[int, float]]
+_Step: TypeAlias = tuple[int, dict[tuple[str, int], dict[int, float]], dict[int, FloatArray]]
+"""What a step of a window holds: its first minute, sums, and the selector's own columns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """How long a selector remembers: everything, a window, or ever more faintly.
+    """How long a selector remembers: everything, a window, ever more faintly, or until it changes.
 
     Attributes:
         window_s: What is older is forgotten at once; at least a minute. Up to an hour it moves
             by the minute, up to two days by the hour, up to ninety by the day, beyond that by
             thirty days.
         half_life_s: What is this old counts half.
+        adaptive: Whether an arm whose rewards have changed is believed only what came since; see
+            `orchestrator.core.changes`.
+        pooling: Pulls, above 0, that an arm's mean over all other segments counts for in each, or
+            None for segments that stand alone; see `orchestrator.core.pooling`.
     """
 
     window_s: float | None = None
     half_life_s: float | None = None
+    adaptive: bool = False
+    pooling: float | None = None
 
     def __post_init__(self) -> None:
-        if self.window_s is not None and self.half_life_s is not None:
-            raise ConfigurationError("a memory has a window or a half-life, not both")
+        if (self.window_s is not None) + (self.half_life_s is not None) + self.adaptive > 1:
+            raise ConfigurationError("a memory has a window, a half-life, or adapts: one of them")
+        if self.pooling is not None and not 0 < self.pooling < math.inf:
+            raise ConfigurationError(f"pooling must be above 0, not {self.pooling!r}")
         if self.window_s is not None and not self.window_s >= 60:
             raise ConfigurationError(f"window_s must be at least 60, not {self.window_s!r}")
         if self.half_life_s is not None and not self.half_life_s > 0:
@@ -59,6 +72,8 @@ ALL = Memory()
 """Remembers everything."""
 _OPENED = ((Column.OPENED, 1.0),)
 _WIDTH = len(COLUMNS)
+_MOST_TOUCHED = 10_000
+"""After so many changes, everything that is derived from them is derived anew."""
 
 
 class Evidence(NamedTuple):
@@ -67,12 +82,15 @@ class Evidence(NamedTuple):
     Attributes:
         total: Estimates over every segment.
         segment: Estimates of this request's segment, or None for selectors that ask for none.
-        extra: Sums of the selector's own columns, shape ``(*lead, n_arms, n_columns)``, or None.
+        extra: Regressions on the request's features, for selectors that have columns of their own.
+        pooled: The segment with the others' help, kept current where the memory pools; None
+            where it is to be derived from the two above.
     """
 
     total: Estimates
     segment: Estimates | None = None
-    extra: FloatArray | None = None
+    extra: Regressions | None = None
+    pooled: Pooled | None = None
 
 
 class View:
@@ -101,81 +119,143 @@ class View:
         self.prior = prior
         self._arms = {key: arm for arm, key in enumerate(self.keys)}
         self._minute = 0
-        self._steps: deque[tuple[int, dict[tuple[str, int], dict[int, float]]]] = deque()
+        self._steps: deque[_Step] = deque()
         self.total = Estimates(len(self.keys), prior=prior)
         self._segments: dict[str, Estimates] = {}
-        self.extra = np.zeros((len(self.keys), n_extra)) if n_extra else None
+        self._fades = memory.window_s is not None or memory.half_life_s is not None
+        self._watch = Watch(len(self.keys)) if memory.adaptive else None
+        self._ready: dict[str, Evidence] = {}
+        self._touched: list[int] = []
+        self.extra: Regressions | None = None
+        if n_extra:
+            self.extra = Regressions((len(self.keys),), n_features_of(n_extra), prior=prior)
         self._whole = Evidence(self.total, None, self.extra)
 
     def clear(self) -> None:
         """Forget everything."""
         self._steps.clear()
-        self._segments = {}
+        self._segments, self._ready = {}, {}
         self.total = Estimates(len(self.keys), prior=self.prior)
+        if self._watch is not None:
+            self._watch.forget()
         if self.extra is not None:
-            self.extra[:] = 0.0
+            self.extra = Regressions((len(self.keys),), self.extra.n_features, prior=self.prior)
         self._whole = Evidence(self.total, None, self.extra)
 
     def evidence(self, segment: str) -> Evidence:
         """Return what to decide on for a request of this segment."""
+        if self.extra is not None:
+            self.extra.refresh()
         if not self.segmented:
             return self._whole
-        return Evidence(self.total, self._of(segment), self.extra)
+        found = self._ready.get(segment)
+        if found is None:
+            found = self._ready[segment] = self._prepare(segment)
+        if found.pooled is not None:
+            found.pooled.follow(self._touched)
+        return found
 
     def open(self, minute: int, segment: str, arm: int) -> None:
         """Count a pull that has begun."""
-        if self.memory is ALL:
-            self.total.open(arm)
-            if self.segmented:
-                self._of(segment).open(arm)
-        else:
+        if self._fades:
             self.add(minute, segment, self.keys[arm], _OPENED)
-
-    def add(self, minute: int, segment: str, key: str, deltas: _Deltas) -> None:
-        """Take what was added to a row of this minute; unknown models are not ours to judge."""
-        arm = self._arms.get(key)
-        if arm is None:
             return
+        self.total.open(arm)
+        if not self.segmented:
+            return
+        self._of(segment).open(arm)
+        ready = self._ready.get(segment)
+        if ready is None or ready.pooled is None or not ready.pooled.open(arm):
+            self._touch(arm)
+
+    def add(
+        self,
+        minute: int,
+        segment: str,
+        key: str,
+        deltas: _Deltas,
+        features: FloatArray | None = None,
+    ) -> None:
+        """Take what was added to a row of this minute; unknown models are not ours to judge.
+
+        Args:
+            minute: When the pull began.
+            segment: The request's.
+            key: The model's.
+            deltas: What is added to which column.
+            features: The request's, for selectors that learn from them; None: all 0.
+
+        Raises:
+            InvalidRequestError: There are more or fewer features than the selector learns from.
+        """
+        arm = self._arms.get(key)
+        if arm is None or minute < self.memory.first_minute(self._minute):
+            return
+        self._add(minute, segment, arm, deltas)
+        if self.extra is not None:
+            fades = self.memory.half_life_s is not None
+            weight = self._weight(minute) if fades else 1.0
+            added = self.extra.learn(arm, deltas, features, weight)
+            if added is not None:
+                self._remember_extra(minute, arm, added)
+
+    def _add(self, minute: int, segment: str, arm: int, deltas: _Deltas) -> None:
         weight = 1.0
         if self.memory.window_s is not None:
-            if minute < self.memory.first_minute(self._minute):
-                return
             self._remember(minute, segment, arm, deltas)
         elif self.memory.half_life_s is not None:
             weight = self._weight(minute)
         rated_before = self.total.rates_quality
+        own = self._of(segment) if self.segmented else self.total
+        if self._watch is not None:
+            self._watch.see(arm, deltas, own)
         self.total.add(arm, deltas, weight)
         if self.segmented:
-            self._of(segment).add(arm, deltas, weight)
+            own.add(arm, deltas, weight)
+        self._touch(arm)
         if self.total.rates_quality and not rated_before:
             self.rate_quality()
 
     def add_extra(self, minute: int, arm: int, sums: FloatArray) -> None:
         """Add to the selector's own columns of an arm."""
-        if self.extra is not None:
-            fades = self.memory.half_life_s is not None
-            self.extra[arm] += sums * self._weight(minute) if fades else sums
+        if self.extra is None or minute < self.memory.first_minute(self._minute):
+            return
+        if self.memory.half_life_s is not None:
+            sums = sums * self._weight(minute)
+        self.extra.add(arm, sums)
+        self._remember_extra(minute, arm, sums)
 
     def rate_quality(self) -> None:
         """Judge by quality from now on, in every segment alike."""
         for estimates in (self.total, *self._segments.values()):
             if not estimates.rates_quality:
                 estimates.rate_quality()
+                self._touched = []
+                if self._watch is not None:
+                    self._watch.forget()
+        if self.extra is not None:
+            self.extra.rate_quality()
 
     def advance(self, minute: int) -> None:
         """Let time pass: forget what leaves the window, fade what grows old."""
         if minute <= self._minute:
             return
         was, self._minute = self._minute, minute
+        self._adapt()
         if self.memory.half_life_s is not None and was:
             self._fade(0.5 ** ((minute - was) * 60 / self.memory.half_life_s))
         first = self.memory.first_minute(minute)
         while self._steps and self._steps[0][0] < first:
-            for (segment, arm), sums in self._steps.popleft()[1].items():
+            _, held, own = self._steps.popleft()
+            for (segment, arm), sums in held.items():
                 taken = [(column, -value) for column, value in sums.items()]
                 self.total.add(arm, taken)
                 if self.segmented:
                     self._of(segment).add(arm, taken)
+                self._touch(arm)
+            if self.extra is not None:
+                for arm, columns in own.items():
+                    self.extra.add(arm, -columns)
 
     def rearrange(self, keys: Sequence[str], prior: Prior | None = None) -> View:
         """Return this view over another list of arms, which keep what is known of them."""
@@ -185,47 +265,94 @@ class View:
         found._minute = self._minute
         found.total = self.total.rearranged(sources, prior)
         found._segments = {
-            name: estimates.rearranged(sources, prior) for name, estimates in self._segments.items()
+            name: estimates.rearranged(sources, None if prior is None else prior.of(name))
+            for name, estimates in self._segments.items()
         }
         found._steps = deque(
-            (step, {(seg, moved[arm]): s for (seg, arm), s in held.items() if arm in moved})
-            for step, held in self._steps
+            (
+                step,
+                {(seg, moved[arm]): s for (seg, arm), s in held.items() if arm in moved},
+                {moved[arm]: columns for arm, columns in own.items() if arm in moved},
+            )
+            for step, held, own in self._steps
         )
+        if self._watch is not None:
+            found._watch = self._watch.rearranged(sources)
         if self.extra is not None:
-            found.extra = np.zeros((len(found.keys), self.extra.shape[1]))
-            for was, now in moved.items():
-                found.extra[now] = self.extra[was]
+            found.extra = self.extra.rearranged(sources, prior)
         found._whole = Evidence(found.total, None, found.extra)
         return found
 
     def replay(self, rows: Iterable[tuple[RowId, list[float]]]) -> None:
         """Take whole rows, as after a restart or a merge."""
+        begun = None
+        if self._watch is not None:  # which has to meet them as they happened
+            rows = sorted(rows, key=lambda row: row[0].start)
         for row_id, sums in rows:
+            if row_id.start != begun:
+                begun = row_id.start
+                self._adapt()
+            arm = self._arms.get(row_id.model)
+            if arm is None or row_id.start < self.memory.first_minute(self._minute):
+                continue
             base = [(column, value) for column, value in enumerate(sums[:_WIDTH]) if value]
-            self.add(row_id.start, row_id.segment, row_id.model, base)
-            arm, own = self._arms.get(row_id.model), sums[_WIDTH:]
-            if arm is not None and own:
-                self.add_extra(row_id.start, arm, np.asarray(own))
+            self._add(row_id.start, row_id.segment, arm, base)
+            if len(sums) > _WIDTH:
+                self.add_extra(row_id.start, arm, np.asarray(sums[_WIDTH:]))
+
+    def _prepare(self, segment: str) -> Evidence:
+        own, kappa = self._of(segment), self.memory.pooling
+        pooled = None if kappa is None else Pooled(self.total, own, kappa)
+        return Evidence(self.total, own, self.extra, pooled)
 
     def _of(self, segment: str) -> Estimates:
         estimates = self._segments.get(segment)
         if estimates is None:
-            estimates = self._segments[segment] = Estimates(len(self.keys), prior=self.prior)
+            prior = None if self.prior is None else self.prior.of(segment)
+            estimates = self._segments[segment] = Estimates(len(self.keys), prior=prior)
             if self.total.rates_quality:
                 estimates.rate_quality()
         return estimates
 
+    def _touch(self, arm: int) -> None:
+        if self.memory.pooling is not None:
+            if len(self._touched) > _MOST_TOUCHED:
+                self._touched = []
+            self._touched.append(arm)
+
+    def _adapt(self) -> None:
+        """Forget what arms were before they changed."""
+        if self._watch is None:
+            return
+        rated = self.total.rates_quality
+        for arm, share, shift in self._watch.close():
+            for estimates in self._segments.values() if self.segmented else ():
+                deltas = revision(estimates.sums(arm), rated, share, shift)
+                estimates.add(arm, deltas)
+                self.total.add(arm, deltas)
+            if not self.segmented:
+                self.total.add(arm, revision(self.total.sums(arm), rated, share, shift))
+            self._touch(arm)
+
     def _remember(self, minute: int, segment: str, arm: int, deltas: _Deltas) -> None:
+        held = self._step(minute)[1].setdefault((segment, arm), {})
+        for column, delta in deltas:
+            held[column] = held.get(column, 0.0) + delta
+
+    def _remember_extra(self, minute: int, arm: int, columns: FloatArray) -> None:
+        if self.memory.window_s is not None:
+            own = self._step(minute)[2]
+            own[arm] = columns + own[arm] if arm in own else columns
+
+    def _step(self, minute: int) -> _Step:
         step = minute // self.memory.step * self.memory.step
         position = len(self._steps)
         while position and self._steps[position - 1][0] > step:
             position -= 1
         if not position or self._steps[position - 1][0] != step:
-            self._steps.insert(position, (step, {}))
+            self._steps.insert(position, (step, {}, {}))
             position += 1
-        held = self._steps[position - 1][1].setdefault((segment, arm), {})
-        for column, delta in deltas:
-            held[column] = held.get(column, 0.0) + delta
+        return self._steps[position - 1]
 
     def _weight(self, minute: int) -> float:
         assert self.memory.half_life_s is not None
@@ -236,5 +363,6 @@ class View:
     def _fade(self, factor: float) -> None:
         for estimates in (self.total, *self._segments.values()):
             estimates.scale(factor)
+        self._touched = []
         if self.extra is not None:
-            self.extra *= factor
+            self.extra.scale(factor)

@@ -5,23 +5,43 @@ the engine. Constraints never reach this package: only eligible arms do.
 """
 
 from orchestrator.core.objective import Objective
-from orchestrator.core.selector import Candidates, Selector
+from orchestrator.core.selector import Candidates, SamplingSelector, Selector, UpdatedSelector
+from orchestrator.selectors.adapter import ModelSelector
 from orchestrator.selectors.catalog import make_selector, selector_names
 from orchestrator.selectors.choice import Choice, choose, propensities
 from orchestrator.selectors.cost import CostBasedSelector
+from orchestrator.selectors.epsilon_greedy import EpsilonGreedySelector
+from orchestrator.selectors.hierarchical import HierarchicalSelector
+from orchestrator.selectors.lin_ts import LinTSSelector
+from orchestrator.selectors.lin_ucb import LinUCBSelector
+from orchestrator.selectors.nig import NIGThompsonSelector
 from orchestrator.selectors.performance import PerformanceSelector
 from orchestrator.selectors.priority import PrioritySelector
+from orchestrator.selectors.round_robin import RoundRobinSelector
+from orchestrator.selectors.thompson import ThompsonSelector
 from orchestrator.selectors.ucb import UCBModelSelector
+from orchestrator.selectors.uniform import RandomSelector
 
 __all__ = [
     "Candidates",
     "Choice",
     "CostBasedSelector",
+    "EpsilonGreedySelector",
+    "HierarchicalSelector",
+    "LinTSSelector",
+    "LinUCBSelector",
+    "ModelSelector",
+    "NIGThompsonSelector",
     "Objective",
     "PerformanceSelector",
     "PrioritySelector",
+    "RandomSelector",
+    "RoundRobinSelector",
+    "SamplingSelector",
     "Selector",
+    "ThompsonSelector",
     "UCBModelSelector",
+    "UpdatedSelector",
     "choose",
     "make_selector",
     "propensities",

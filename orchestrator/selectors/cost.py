@@ -29,6 +29,14 @@ class CostBasedSelector:
 
     Source:
         No learning; ties that remain go to the higher priority, then to the one registered first.
+
+    >>> from orchestrator.core.estimates import Estimates
+    >>> nothing, yes = np.zeros(3), np.ones(3, dtype=np.bool_)
+    >>> usd = np.array([0.02, 0.01, np.nan])
+    >>> arms = Candidates(yes, usd, nothing, nothing, yes, yes, nothing)
+    >>> found = CostBasedSelector().scores(Evidence(Estimates(3)), arms, np.random.default_rng())
+    >>> int(found.argmax())
+    1
     """
 
     name: ClassVar[str] = "cost"

@@ -35,6 +35,8 @@ class ExperimentPlan:
         name: Salts the split, so that experiments divide the same units independently.
         variants: At least two names; the first is the control.
         split: Share of each variant, above 0 and summing to 1; None is equal shares.
+        reward: What whoever serves the variants is to record of an answered unit: the
+            ``quality`` it is given, once it has one, or 1 for ``success``. Failures are 0.
         adaptive: Whether shares follow the evidence.
         floor: Share that an adaptive split leaves every variant. The lower it is, the less is
             spent on the worse variant, and the longer it takes to be sure.
@@ -46,6 +48,7 @@ class ExperimentPlan:
     name: str
     variants: tuple[str, ...]
     split: tuple[float, ...] | None = None
+    reward: Literal["quality", "success"] = "quality"
     adaptive: bool = False
     floor: float = 0.1
     alpha: float = 0.05
@@ -60,6 +63,8 @@ class ExperimentPlan:
             len(split) != n or not min(split) > 0 or not abs(sum(split) - 1) < 1e-9
         ):
             raise _refusal("split", f"must be {n} shares above 0 that sum to 1", split)
+        if self.reward not in ("quality", "success"):
+            raise _refusal("reward", "is quality or success", self.reward)
         if not 0 < self.alpha < 1:
             raise _refusal("alpha", "lies between 0 and 1", self.alpha)
         if not 0 < self.floor <= 1 / n:

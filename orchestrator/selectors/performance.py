@@ -28,6 +28,14 @@ class PerformanceSelector:
         max_response_time: Seconds; models whose mean answer takes longer come after all others.
         prefer_streaming: Models that cannot stream come after those that can.
         min_trials: Pulls that every arm gets before it is judged.
+
+    >>> from orchestrator.core.estimates import Estimates
+    >>> estimates = Estimates(2)
+    >>> estimates.trials[:], estimates.p_fail[:] = 10, (0.2, 0.0)
+    >>> nothing, yes = np.zeros(2), np.ones(2, dtype=np.bool_)
+    >>> arms = Candidates(yes, nothing, nothing, nothing, yes, yes, np.array([100.0, 25.0]))
+    >>> PerformanceSelector().scores(Evidence(estimates), arms, np.random.default_rng())
+    array([1.8 , 1.25])
     """
 
     name: ClassVar[str] = "performance"

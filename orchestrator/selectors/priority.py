@@ -14,7 +14,14 @@ __all__ = ["PrioritySelector"]
 
 
 class PrioritySelector:
-    """Choose the eligible model of highest priority; ties go to the one registered first."""
+    """Choose the eligible model of highest priority; ties go to the one registered first.
+
+    >>> from orchestrator.core.estimates import Estimates
+    >>> nothing, yes = np.zeros(2), np.ones(2, dtype=np.bool_)
+    >>> arms = Candidates(yes, nothing, nothing, np.array([1.0, 7.0]), yes, yes, nothing)
+    >>> PrioritySelector().scores(Evidence(Estimates(2)), arms, np.random.default_rng())
+    array([1., 7.])
+    """
 
     name: ClassVar[str] = "priority"
     segmented: ClassVar[bool] = False

@@ -12,12 +12,12 @@ from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.selector import Candidates
 from orchestrator.core.views import ALL, Evidence, Memory
+from orchestrator.selectors.burn_in import BurnIn
+from orchestrator.selectors.kl import kl_bounds, kl_index
 
 __all__ = ["UCBModelSelector", "kl_ucb", "ucb1", "ucb_tuned"]
 
 _Scale: TypeAlias = float | FloatArray
-_FORCED: Final = 1e9
-"""Above every index, so that arms with too few trials come first, the least tried before all."""
 
 
 def ucb1(estimates: Estimates, root_log: _Scale) -> FloatArray:
@@ -61,21 +61,7 @@ def kl_ucb(estimates: Estimates, root_log: _Scale) -> FloatArray:
         Garivier & Cappé (2011), KL-UCB with c = 0.
     """
     mean = np.clip(estimates.mean, 0.0, 1.0)
-    level = 0.5 * (root_log * estimates.root_inverse) ** 2
-    low, high = mean, np.ones_like(mean)
-    for _ in range(30):
-        middle = 0.5 * (low + high)
-        inside = _kl(mean, middle) <= level
-        low, high = np.where(inside, middle, low), np.where(inside, high, middle)
-    return low
-
-
-def _kl(p: FloatArray, q: FloatArray) -> FloatArray:
-    tiny = 1e-15
-    q = np.clip(q, tiny, 1 - tiny)
-    won = np.where(p > 0, p * np.log(np.maximum(p, tiny) / q), 0.0)
-    lost = np.where(p < 1, (1 - p) * np.log(np.maximum(1 - p, tiny) / (1 - q)), 0.0)
-    return np.asarray(won + lost)
+    return kl_index(mean, 0.5 * (root_log * estimates.root_inverse) ** 2)
 
 
 _Index: TypeAlias = Literal["tuned", "ucb1", "kl"]
@@ -126,8 +112,6 @@ class UCBModelSelector:
             raise ConfigurationError(
                 f"exploration_factor must be at least 0, not {exploration_factor!r}"
             )
-        if min_trials < 0 or exploration_cap < 0:
-            raise ConfigurationError("min_trials and exploration_cap must be at least 0")
         if not 0 < confidence_level < 1:
             raise ConfigurationError(
                 f"confidence_level lies between 0 and 1, not at {confidence_level!r}"
@@ -146,27 +130,34 @@ class UCBModelSelector:
         self.memory = memory
         self.floor = floor
         self._index = _INDICES[index]
+        self._burn_in = BurnIn(min_trials, exploration_cap)
 
     def scores(
         self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
     ) -> FloatArray:
-        """Return index - penalty, arms with too few trials above all others."""
-        estimates, pulls, begun = evidence.total, evidence.total.pulls, evidence.total.begun
-        forcing: bool | np.bool_
+        """Return index - penalty, arms with too few trials above all others.
+
+        Of one run's KL-UCB only the best arm's need be exact: the others' may lie above their
+        index, though never above the best.
+        """
+        estimates, pulls = evidence.total, evidence.total.pulls
         root_log: _Scale
         if pulls.size == 1:
             # One run, as when serving: a number costs a tenth of an array of one.
             root_log = math.sqrt(self.exploration_factor * math.log(max(pulls.item(), 1.0)))
-            forcing = begun.item() < self.exploration_cap
         else:
             root_log = np.sqrt(self.exploration_factor * np.log(np.maximum(pulls, 1.0)))
-            forcing = (begun < self.exploration_cap).any()
-        scores = self._index(estimates, root_log)
-        scores -= candidates.penalty
-        if forcing and self.min_trials:
-            short = (estimates.trials < self.min_trials) & (begun < self.exploration_cap)
-            scores = np.where(short, _FORCED - estimates.trials, scores)
-        return scores
+        if self.index == "kl" and pulls.ndim == 1:
+            scores = kl_bounds(
+                np.clip(estimates.mean, 0.0, 1.0),
+                root_log * estimates.root_inverse,
+                candidates.penalty,
+                candidates.eligible,
+            )
+        else:
+            scores = self._index(estimates, root_log)
+            scores -= candidates.penalty
+        return self._burn_in.first(scores, estimates)
 
     def interval(self, evidence: Evidence) -> tuple[FloatArray, FloatArray]:
         """Return bounds that hold each arm's mean reward with probability ``confidence_level``.

@@ -27,6 +27,7 @@ def decision(
     greedy: bool = True,
     floor: float = 0.01,
     odds: Callable[[], FloatArray] | None = None,
+    share: float = 1.0,
 ) -> Decision:
     return Decision(
         node="n1",
@@ -46,6 +47,7 @@ def decision(
         attempt=1,
         refused={"p:b": Refusal(RefusalCode.EXCLUDED, "the request excludes it")},
         odds=odds,
+        share=share,
     )
 
 
@@ -81,6 +83,10 @@ def test_the_best_is_taken_unless_the_floor_draws_and_the_floor_may_draw_it_too(
     assert decision().propensity == pytest.approx(0.99 + 0.005)
     assert decision(arm=0, greedy=False).propensity == pytest.approx(0.005)
     assert decision(floor=0.0).propensity == 1.0
+
+
+def test_what_an_experiment_sends_somewhere_is_as_likely_as_both_together():
+    assert decision(share=0.1).propensity == pytest.approx(0.1 * (0.99 + 0.005))
 
 
 def test_the_odds_of_a_sampling_selector_are_worked_out_once_and_only_when_asked():

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray, Prior
+from orchestrator.core.regressions import Regressions, columns_added, n_columns
 from orchestrator.core.statistics import (
     COLUMNS,
     DAY,
@@ -231,27 +232,99 @@ def test_the_longer_the_window_the_wider_its_step(days: float, step: int):
     assert Memory(window_s=days * 86_400).step == step
 
 
+# -- regressions on features -------------------------------------------------------------------
+
+X = np.array([0.5, -2.0])
+REWARDS = st.sampled_from(
+    [
+        [*OPEN, *Outcome(True, 0.1, 5, 10, 2.0).deltas()],
+        [*OPEN, *Outcome(False).deltas()],
+        OPEN,
+        [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.5), (Column.QUALITY_SQ, 0.25)],
+        [(Column.N_QUALITY, 0.0), (Column.QUALITY, 0.25), (Column.QUALITY_SQ, 0.3)],
+    ]
+)
+
+
+def regressions_of(view: View) -> Regressions:
+    found = view.evidence("all").extra
+    assert found is not None
+    return found
+
+
+@settings(max_examples=40)
+@given(
+    memory=memories,
+    steps=st.lists(
+        st.tuples(
+            st.integers(0, 30),
+            st.integers(0, 30),
+            st.sampled_from([*KEYS, "gone:m"]),
+            REWARDS,
+            st.none() | st.tuples(st.floats(-2, 2), st.floats(-2, 2)).map(np.array),
+        ),
+        max_size=15,
+    ),
+    at=st.integers(0, 15),
+)
+def test_regressions_hold_what_the_memory_says_however_they_came_by_it(
+    memory: Memory, steps: list[Any], at: int
+):
+    """Outcome by outcome, arms rearranged on the way, equals everything that counts at once."""
+    view, now, told, rated = View(memory, KEYS, n_extra=n_columns(2)), START, list[Any](), False
+    view.advance(now)
+    for number, (passes, age, key, changes, features) in enumerate(steps):
+        now += passes
+        view.advance(now)
+        if number == at:
+            view = view.rearrange(KEYS[::-1]).rearrange(KEYS)
+        view.add(now - age, "all", key, changes, features)
+        told.append((now - age, key, changes, features))
+        rated = rated or (
+            key in KEYS
+            and changes[0] == (Column.N_QUALITY, 1.0)
+            and is_remembered(memory, now - age, now)
+        )
+
+    at_once = Regressions((len(KEYS),), 2)
+    if rated:
+        at_once.rate_quality()
+    for minute, key, changes, features in told:
+        added = columns_added(changes, features, 2)
+        if key in KEYS and added is not None:
+            at_once.add(KEYS.index(key), weight(memory, minute, now) * added)
+    at_once.refresh()
+
+    found = regressions_of(view)
+    assert found.rates_quality == rated
+    np.testing.assert_allclose(found.theta, at_once.theta, rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(found.inverse, at_once.inverse, rtol=1e-6, atol=1e-7)
+
+
 def test_rows_of_a_selectors_own_columns_go_to_their_arm():
-    view = View(ALL, KEYS, n_extra=2)
-    plain = [0.0] * len(COLUMNS)
+    view, live = (View(ALL, KEYS, n_extra=n_columns(2)) for _ in range(2))
+    deltas = Outcome(True).deltas()
+    columns = columns_added(deltas, X, 2)
+    assert columns is not None
+    live.add(START, "all", "b:m", deltas, X)
+    row = [0.0] * len(COLUMNS)
 
-    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), [*plain, 3.0, 4.0])])
-    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), plain)])
+    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), [*row, *columns])])
+    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), row)])
+    view.replay([(RowId("n", START, MINUTE, "all", "gone:m"), [*row, *columns])])
 
-    extra = view.evidence("all").extra
-    assert extra is not None
-    assert extra.tolist() == [[0, 0], [3, 4], [0, 0]]
-    assert view.rearrange(["b:m"]).evidence("all").extra == pytest.approx(np.array([[3.0, 4.0]]))
+    assert regressions_of(view).theta == pytest.approx(regressions_of(live).theta)
+    assert regressions_of(view.rearrange(["b:m"])).theta == pytest.approx(
+        regressions_of(live).theta[1:2]
+    )
 
 
-def test_a_selectors_own_columns_fade_with_its_memory():
-    view = View(Memory(half_life_s=60), KEYS, n_extra=1)
-    view.advance(START)
-    view.add_extra(START - 1, 0, np.array([8.0]))
+def test_what_is_pending_teaches_a_regression_nothing():
+    view = View(Memory(window_s=600), KEYS, n_extra=n_columns(2))
 
-    view.advance(START + 2)
+    view.open(START, "all", 0)
 
-    assert view.evidence("all").extra == pytest.approx(np.array([[1.0], [0.0], [0.0]]))
+    assert (regressions_of(view).theta == Regressions((3,), 2).theta).all()
 
 
 # -- bounds ------------------------------------------------------------------------------------
@@ -286,7 +359,7 @@ def test_time_does_not_run_backwards():
         {"window_s": 60, "half_life_s": 60},
     ],
 )
-def test_a_memory_out_of_range_is_refused(bad: dict[str, float]):
+def test_a_memory_out_of_range_is_refused(bad: dict[str, Any]):
     with pytest.raises(ConfigurationError):
         Memory(**bad)
 
@@ -303,10 +376,9 @@ def test_a_segment_nobody_called_knows_nothing_but_judges_alike():
 
 
 def test_clearing_forgets_everything():
-    view = View(Memory(window_s=600), KEYS, segmented=True, n_extra=1)
+    view = View(Memory(window_s=600), KEYS, segmented=True, n_extra=n_columns(2))
     view.advance(START)
-    view.add(START, "code", "a:m", [*OPEN, *Outcome(True).deltas()])
-    view.add_extra(START, 0, np.array([1.0]))
+    view.add(START, "code", "a:m", [*OPEN, *Outcome(False).deltas()], X)
 
     view.clear()
     view.advance(START + 100)
@@ -316,4 +388,4 @@ def test_clearing_forgets_everything():
     assert found.extra is not None
     assert not found.total.n.any()
     assert not found.segment.n.any()
-    assert not found.extra.any()
+    assert (found.extra.theta == Regressions((3,), 2).theta).all()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from hypothesis import strategies as st
 
 from orchestrator.core.estimates import Estimates, FloatArray
+from orchestrator.core.regressions import Regressions, n_features_of
 from orchestrator.core.selector import Candidates, Selector
 from orchestrator.core.statistics import COLUMNS, Column, Outcome
 from orchestrator.core.views import Evidence
@@ -50,20 +50,42 @@ def rated(mean: float, n: int) -> list[tuple[int, float]]:
     ]
 
 
-def evidence_of(sums: FloatArray, selector: Selector | None = None) -> Evidence:
-    """Return what a selector that asks for it would read; the segment saw half of everything."""
-    rates_quality = bool(sums[Column.N_QUALITY].any())
+def evidence_of(
+    sums: FloatArray, selector: Selector | None = None, *, rates_quality: bool | None = None
+) -> Evidence:
+    """Return what a selector that asks for it would read; the segment saw half of everything.
+
+    Each arm's regression has seen requests of one kind, another for each.
+    """
+    if rates_quality is None:
+        rates_quality = bool(sums[Column.N_QUALITY].any())
     total = Estimates.of(sums, rates_quality=rates_quality)
     if selector is None or not (selector.segmented or selector.n_extra):
         return Evidence(total)
     segment = Estimates.of(sums / 2, rates_quality=rates_quality)
-    shape = (*sums.shape[1:], selector.n_extra)
-    return Evidence(total, segment, np.zeros(shape) if selector.n_extra else None)
+    extra = regressions_of(total, selector.n_extra) if selector.n_extra else None
+    return Evidence(total, segment, extra)
+
+
+def regressions_of(total: Estimates, n_extra: int) -> Regressions:
+    """Return regressions in which each arm has seen requests of one kind, by its mean."""
+    shape = total.mean.shape
+    found = Regressions(shape, n_features_of(n_extra))
+    for where in np.ndindex(*shape):
+        n, mean = total.n[where], total.mean[where]
+        features = np.resize([mean, 1 - mean, -0.5], found.n_features)
+        found.update(tuple(np.array(i) for i in where), features, n, n * mean)
+    return found
+
+
+def one_arm(mean: float, n: int) -> Estimates:
+    return Estimates.of(sums_of(rated(mean, n)))
 
 
 def candidates(shape: int | tuple[int, ...], **known: Any) -> Candidates:
     """Return candidates of which nothing sets one apart but what is given."""
-    facts: dict[str, npt.NDArray[Any]] = {
+    features, keys = known.pop("features", None), known.pop("keys", ())
+    facts: dict[str, Any] = {
         "eligible": np.ones(shape, dtype=np.bool_),
         "cost_usd": np.zeros(shape),
         "penalty": np.zeros(shape),
@@ -74,17 +96,19 @@ def candidates(shape: int | tuple[int, ...], **known: Any) -> Candidates:
     }
     for name, value in known.items():
         facts[name] = np.broadcast_to(np.array(value, dtype=facts[name].dtype), shape)
-    return Candidates(**facts)
+    return Candidates(**facts, features=features, keys=keys)
 
 
 def frozen(arrays: Any) -> Any:
-    """Make every array of a tuple or an `Estimates` read-only, and return it."""
+    """Make every array of what is given read-only, in depth, and return it."""
+    if isinstance(arrays, Estimates):
+        _ = arrays.seconds  # some of it is derived when it is first read
     names = getattr(arrays, "_fields", None) or arrays.__slots__
     for name in names:
         value = getattr(arrays, name)
         if isinstance(value, np.ndarray):
             value.setflags(write=False)
-        elif isinstance(value, Estimates):
+        elif isinstance(value, Estimates | Regressions):
             frozen(value)
     return arrays
 
@@ -149,9 +173,12 @@ def known(draw: st.DrawFn, n_arms: int) -> Candidates:
 
 def stacked(runs: list[Candidates]) -> Candidates:
     """Put candidates of several runs together along a leading axis."""
-    return Candidates(*(np.stack([getattr(run, name) for run in runs]) for name in GIVEN))
+    facts: dict[str, Any] = {name: np.stack([getattr(run, name) for run in runs]) for name in GIVEN}
+    if runs[0].features is not None:
+        facts["features"] = np.stack([run.features for run in runs if run.features is not None])
+    return Candidates(**facts)
 
 
 def permuted(known: Candidates, order: list[int]) -> Candidates:
     """Return the candidates with their arms in another order."""
-    return Candidates(*(getattr(known, name)[order] for name in GIVEN))
+    return known._replace(**{name: getattr(known, name)[order] for name in GIVEN})

@@ -359,6 +359,7 @@ def test_of_two_thousand_experiments_without_a_difference_no_more_than_alpha_end
         ("split", {"split": (0.5, 0.6)}),
         ("split", {"split": (1.0, 0.0)}),
         ("split", {"split": (1.0,)}),
+        ("reward", {"reward": "speed"}),
         ("alpha", {"alpha": 0.0}),
         ("floor", {"floor": 0.6}),
         ("floor", {"floor": 0.0}),

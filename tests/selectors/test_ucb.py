@@ -9,12 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigurationError
-from orchestrator.core.estimates import Estimates, FloatArray
-from orchestrator.core.statistics import COLUMNS, Column
-from orchestrator.core.views import Evidence
+from orchestrator.core.statistics import Column
 from orchestrator.selectors import UCBModelSelector
 from orchestrator.selectors.ucb import kl_ucb, ucb1, ucb_tuned
-from tests.selectors.arms import best, calls, candidates, evidence_of, rated, score, sums_of
+from tests.selectors.arms import (
+    best,
+    calls,
+    candidates,
+    evidence_of,
+    one_arm,
+    rated,
+    score,
+    sums_of,
+)
+from tests.selectors.play import played
 
 # Each computed apart from this code from the formula of its paper: mean, n, t, and the indices.
 GOLDEN = [
@@ -26,10 +34,6 @@ GOLDEN = [
     (0.75, 20, 10_000, 1.709705, 1.089307, 0.98236802),
 ]
 LOTS = 10**6
-
-
-def one_arm(mean: float, n: int) -> Estimates:
-    return Estimates.of(sums_of(rated(mean, n)))
 
 
 def scores_of(selector: UCBModelSelector, *arms: list[tuple[int, float]]) -> list[float]:
@@ -191,27 +195,6 @@ def test_intervals_hold_the_truth_as_often_as_they_claim(p: float, n: int):
 # -- learning ----------------------------------------------------------------------------------
 
 
-def played(selector: UCBModelSelector, means: list[float], horizon: int, runs: int) -> FloatArray:
-    """Let the selector play so many runs at once, and return each one's regret.
-
-    The arms of every run stand in another order, so that ties favour none of them.
-    """
-    rng = np.random.default_rng(11)
-    truth = rng.permuted(np.tile(means, (runs, 1)), axis=1)
-    sums = np.zeros((len(COLUMNS), runs, len(means)))
-    regret, row = np.zeros(runs), np.arange(runs)
-    arms = candidates((runs, len(means)))
-    for _ in range(horizon):
-        evidence = Evidence(Estimates.of(sums, rates_quality=False))
-        pulled = selector.scores(evidence, arms, rng).argmax(axis=-1)
-        p = truth[row, pulled]
-        for column in (Column.OPENED, Column.CLOSED, Column.CALLS):
-            sums[column, row, pulled] += 1
-        sums[Column.OK, row, pulled] += rng.random(runs) < p
-        regret += max(means) - p
-    return regret
-
-
 @pytest.mark.parametrize(("index", "reference"), [("tuned", 41.7), ("kl", 59.4), ("ucb1", 110.2)])
 def test_the_best_of_five_arms_is_found_about_as_fast_as_others_report(
     index: Any, reference: float
@@ -224,7 +207,7 @@ def test_the_best_of_five_arms_is_found_about_as_fast_as_others_report(
     runs = 150
     selector = UCBModelSelector(index=index, min_trials=1, floor=0.0)
 
-    regret = played(selector, [0.5, 0.45, 0.4, 0.35, 0.3], 2000, runs).mean()
+    regret = played(selector, (0.5, 0.45, 0.4, 0.35, 0.3), 2000, runs).mean()
 
     assert regret == pytest.approx(reference, abs=4 * 50 / math.sqrt(runs))
     assert regret < 200 - 4 * 50 / math.sqrt(runs)

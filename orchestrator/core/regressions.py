@@ -1,0 +1,323 @@
+"""How reward follows from a request's features, per arm: ridge regressions kept current.
+
+What is added up, and so merges and replays as other statistics do, are two sets of columns: for
+calls, whose reward is success, and for rated answers, whose reward is quality. Each is the packed
+upper triangle of the sum of x x^T, then the sum of r x, where x is the features behind a 1. What a
+decision needs, the inverse and the coefficients, is derived: by a rank-one update per outcome, and
+from the sums when they change otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.core.errors import ConfigurationError, InvalidRequestError
+from orchestrator.core.estimates import FloatArray, Prior
+from orchestrator.core.statistics import Column
+
+__all__ = ["Regressions", "columns_added", "n_columns", "n_features_of"]
+
+_OPTIMISM: Final = 1.0
+"""The reward that is expected before there is evidence: the best there is. The ridge of 1 makes it
+count for one pull."""
+_Where: TypeAlias = int | tuple[npt.NDArray[np.intp], ...]
+_Deltas: TypeAlias = Iterable[tuple[int, float]]
+_Evidence: TypeAlias = tuple[tuple[float, float], tuple[float, float]]
+
+
+class _Layout(NamedTuple):
+    """Where in a packed upper triangle each entry of a symmetric matrix lies."""
+
+    row: npt.NDArray[np.intp]
+    column: npt.NDArray[np.intp]
+    position: npt.NDArray[np.intp]
+    times: FloatArray
+
+
+@cache
+def _layout(size: int) -> _Layout:
+    row, column = np.triu_indices(size)
+    position = np.empty((size, size), dtype=np.intp)
+    position[row, column] = position[column, row] = np.arange(row.size)
+    return _Layout(row, column, position, np.where(row == column, 1.0, 2.0))
+
+
+def n_columns(n_features: int) -> int:
+    """Return how many additive columns regressions on so many features keep.
+
+    >>> n_columns(32)
+    1188
+    """
+    size = n_features + 1
+    return size * (size + 3)
+
+
+def n_features_of(columns: int) -> int:
+    """Return how many features have so many columns: `n_columns` the other way round.
+
+    Raises:
+        ConfigurationError: No number of features does.
+    """
+    found = (math.isqrt(9 + 4 * columns) - 5) // 2
+    if columns != n_columns(found):
+        raise ConfigurationError(f"no regression has {columns!r} columns", hint="see n_columns")
+    return found
+
+
+def columns_added(
+    deltas: _Deltas, features: FloatArray | None, n_features: int
+) -> FloatArray | None:
+    """Return what an outcome or a rating adds to the columns.
+
+    A corrected quality changes no count, and so adds to the sum of r x alone.
+
+    Args:
+        deltas: What it adds to the columns of `orchestrator.core.statistics`.
+        features: The request's, shape ``(n_features,)``; None: all 0.
+        n_features: How many there are.
+
+    Returns:
+        Shape ``(n_columns(n_features),)``; None if it says nothing about rewards.
+
+    Raises:
+        InvalidRequestError: There are more or fewer features, or one is not finite.
+    """
+    evidence = _rewards(deltas)
+    return None if evidence is None else _columns(_with_intercept(features, n_features), evidence)
+
+
+class Regressions:
+    """One regression per arm, with a ridge of 1 around an optimistic intercept.
+
+    Args:
+        shape: ``(*lead, n_arms)``.
+        n_features: Length of a request's features.
+        prior: Belief in each arm's mean reward: as if so many requests without features had
+            earned it.
+
+    Attributes:
+        inverse: Packed upper triangle of the inverse of I + sum of x x^T, shape
+            ``(*shape, n_packed)``.
+        theta: Coefficients, the intercept's first, shape ``(*shape, n_features + 1)``.
+        rates_quality: Whether rewards are qualities; else success.
+
+    >>> found = Regressions((2,), 1)
+    >>> found.predict(np.array([3.0]))
+    (array([1., 1.]), array([10., 10.]))
+    >>> found.update(0, np.array([3.0]), 1.0, 0.0)
+    >>> mean, squared = found.predict(np.array([3.0]))
+    >>> mean.round(2), squared.round(2)
+    (array([0.09, 1.  ]), array([ 0.91, 10.  ]))
+    """
+
+    __slots__ = (
+        "_base",
+        "_stale",
+        "_start",
+        "_sums",
+        "inverse",
+        "n_features",
+        "rates_quality",
+        "theta",
+    )
+
+    def __init__(
+        self, shape: tuple[int, ...], n_features: int, *, prior: Prior | None = None
+    ) -> None:
+        size = n_features + 1
+        weight, mean = (0.0, 0.0) if prior is None else (prior.weight, prior.mean)
+        self.n_features = n_features
+        self.rates_quality = False
+        self._sums: dict[int, FloatArray] = {}
+        self._stale: set[int] = set()
+        # The ridge and what it holds the intercept to, with the prior in them.
+        self._base = np.broadcast_to(1.0 + np.asarray(weight), shape)
+        self._start = np.broadcast_to(_OPTIMISM + np.asarray(weight * mean), shape)
+        row, column, _, _ = _layout(size)
+        self.inverse = np.empty((*shape, row.size))
+        self.inverse[:] = row == column
+        self.inverse[..., 0] = 1.0 / self._base
+        self.theta = np.zeros((*shape, size))
+        self.theta[..., 0] = self._start / self._base
+
+    def predict(self, features: FloatArray | None) -> tuple[FloatArray, FloatArray]:
+        """Return each arm's expected reward and x^T A^-1 x, both of shape ``shape``.
+
+        The second is the square of its standard error where one reward's is 1.
+
+        Args:
+            features: Shape ``(*lead, n_features)``; None: all 0.
+
+        Raises:
+            InvalidRequestError: There are more or fewer features, or one is not finite.
+        """
+        x = _with_intercept(features, self.n_features)
+        # x^T A^-1 x over the triangle, in which each entry off the diagonal stands for two.
+        outer = _outer(x)
+        outer *= _layout(x.shape[-1]).times
+        # Row by row: a product of matrices would share this little work out over threads, and
+        # where other work keeps these busy that takes a hundred times as long.
+        squared = np.vecdot(self.inverse, outer[..., None, :])
+        np.maximum(squared, 0.0, out=squared)
+        return np.vecdot(self.theta, x[..., None, :]), squared
+
+    def update(
+        self, where: _Where, features: FloatArray | None, count: float, reward: float | FloatArray
+    ) -> None:
+        """Let derived state follow one more pull, by the formula of Sherman and Morrison.
+
+        Args:
+            where: The arm, or an index array per axis of ``shape``: one arm of each run.
+            features: The request's, shape ``(*runs, n_features)``; None: all 0.
+            count: 1 for a pull, 0 where only its reward changes, less for one that fades.
+            reward: What is added to the sum of rewards, shape ``runs``.
+
+        Source:
+            Sherman & Morrison (1950).
+        """
+        self._update(where, _with_intercept(features, self.n_features), count, reward)
+
+    def learn(
+        self, arm: int, deltas: _Deltas, features: FloatArray | None, weight: float = 1.0
+    ) -> FloatArray | None:
+        """Take an outcome or a rating, and return what it added to the columns, if anything.
+
+        Raises:
+            InvalidRequestError: There are more or fewer features, or one is not finite.
+        """
+        evidence = _rewards(deltas)
+        if evidence is None:
+            return None
+        x = _with_intercept(features, self.n_features)
+        added = _columns(x, evidence)
+        added *= weight
+        self._into(arm, added)
+        count, reward = evidence[self.rates_quality]
+        if arm not in self._stale and (count or reward):
+            self._update(arm, x, weight * count, weight * reward)
+        return added
+
+    def add(self, arm: int, columns: FloatArray) -> None:
+        """Add to an arm's columns, as from a merged row, or take away what is forgotten."""
+        self._into(arm, columns)
+        self._stale.add(arm)
+
+    def scale(self, factor: float) -> None:
+        """Multiply every sum, as a memory that fades does."""
+        for columns in self._sums.values():
+            columns *= factor
+        self._stale.update(self._sums)
+
+    def rate_quality(self) -> None:
+        """Judge by quality from now on, since some arm of the pool has one."""
+        if not self.rates_quality:
+            self.rates_quality = True
+            self._stale.update(self._sums)
+
+    def refresh(self) -> None:
+        """Derive from the sums what they have outrun: to be called before `predict`."""
+        if not self._stale:
+            return
+        arms = sorted(self._stale)
+        self._stale.clear()
+        size = self.n_features + 1
+        row, column, position, _ = _layout(size)
+        lanes = np.stack([self._sums[arm] for arm in arms]).reshape(len(arms), 2, -1)
+        sums = lanes[:, int(self.rates_quality)]
+        matrix = sums[:, position] + np.eye(size)
+        matrix[:, 0, 0] += self._base[arms] - 1.0
+        target = sums[:, row.size :].copy()
+        target[:, 0] += self._start[arms]
+        inverse = np.linalg.inv(matrix)
+        self.inverse[arms] = inverse[:, row, column]
+        self.theta[arms] = np.matvec(inverse, target)
+
+    def rearranged(self, sources: Sequence[int | None], prior: Prior | None = None) -> Regressions:
+        """Return regressions for another list of arms; ``sources`` says where each was, or None."""
+        found = Regressions((len(sources),), self.n_features, prior=prior)
+        found.rates_quality = self.rates_quality
+        found._sums = {
+            arm: self._sums[source]
+            for arm, source in enumerate(sources)
+            if source is not None and source in self._sums
+        }
+        found._stale = set(found._sums)
+        return found
+
+    def _update(
+        self, where: _Where, x: FloatArray, count: float, reward: float | FloatArray
+    ) -> None:
+        inverse = self.inverse[where].take(_layout(x.shape[-1]).position, axis=-1)
+        gain = np.matvec(inverse, x)
+        share = 1.0 / (1.0 + count * np.vecdot(x, gain))
+        error = reward - count * np.vecdot(x, self.theta[where])
+        self.theta[where] += gain * np.asarray(share * error)[..., None]
+        if count:
+            off = _outer(gain)
+            off *= np.asarray(count * share)[..., None]
+            self.inverse[where] -= off
+
+    def _into(self, arm: int, columns: FloatArray) -> None:
+        known = self._sums.get(arm)
+        if known is None:
+            self._sums[arm] = columns.copy()
+        else:
+            known += columns
+
+
+def _rewards(deltas: _Deltas) -> _Evidence | None:
+    """Return what is added to (count, reward) of calls and of ratings, or None for nothing."""
+    calls = ok = rated = quality = 0.0
+    for column, delta in deltas:
+        if column == Column.CALLS:
+            calls += delta
+        elif column == Column.OK:
+            ok += delta
+        elif column == Column.N_QUALITY:
+            rated += delta
+        elif column == Column.QUALITY:
+            quality += delta
+    return ((calls, ok), (rated, quality)) if calls or ok or rated or quality else None
+
+
+def _columns(x: FloatArray, evidence: _Evidence) -> FloatArray:
+    outer = _outer(x)
+    added = np.zeros((2, outer.size + x.size))
+    for lane, (count, reward) in zip(added, evidence, strict=True):
+        if count or reward:
+            np.multiply(outer, count, out=lane[: outer.size])
+            np.multiply(x, reward, out=lane[outer.size :])
+    return added.reshape(-1)
+
+
+def _outer(x: FloatArray) -> FloatArray:
+    """Return the upper triangle of x x^T, shape ``(*lead, n_packed)``."""
+    row, column, _, _ = _layout(x.shape[-1])
+    one = x.ndim == 1  # as when serving: without axes before it costs a third
+    outer: FloatArray = x[row] * x[column] if one else x[..., row] * x[..., column]
+    return outer
+
+
+def _with_intercept(features: FloatArray | None, n_features: int) -> FloatArray:
+    if features is None:
+        x = np.zeros(n_features + 1)
+        x[0] = 1.0
+        return x
+    if features.shape[-1] != n_features:
+        raise InvalidRequestError(
+            f"the selector learns from {n_features} features, not {features.shape[-1]}",
+            param="features",
+        )
+    x = np.empty((*features.shape[:-1], n_features + 1))
+    x[..., 0] = 1.0
+    x[..., 1:] = features
+    # A square that is not finite is that of a number that is none, or of one too large to add up.
+    if not math.isfinite(np.vdot(x, x)):
+        raise InvalidRequestError("a feature is not a finite number", param="features")
+    return x
