@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -50,6 +52,13 @@ class Refusal:
         return self.reason
 
 
+@runtime_checkable
+class _Countable(Protocol):
+    """Refusals that are counted without being told one by one."""
+
+    def counts(self) -> dict[RefusalCode, int]: ...
+
+
 _NUMBER = "(0|[1-9a-f][0-9a-f]{0,15})"
 _DECISION_ID = re.compile(f"d-([^-]+)-{_NUMBER}-{_NUMBER}")
 
@@ -77,7 +86,10 @@ class Decision:
         sequence: Counts the decisions of the node.
         request_id: The request it belongs to; failovers share it.
         key: The chosen model.
-        arm: Its position among the keys of the pool.
+        arm: Its position among ``keys``.
+        keys: All models of the pool.
+        eligible: Which of them could be chosen, shape ``(n_arms,)``.
+        raw_scores: How each scored, shape ``(n_arms,)``; those of the others mean nothing.
         greedy: Whether it is the one that scored best, rather than one explored at random.
         selector: Name of the selector that chose.
         floor: Probability that was spread evenly over the eligible models.
@@ -88,28 +100,30 @@ class Decision:
         attempt: Which attempt of the request this is, counted from 1.
         refused: Why each other model may not serve, by key.
         ticket: With which the call's result is handed to the model's breaker.
+        share: How likely an experiment was to send the request this way; 1 without one.
     """
 
     __slots__ = (
-        "_eligible",
-        "_keys",
         "_odds",
         "_propensity",
-        "_scores",
         "arm",
         "attempt",
         "bucket",
         "cost_usd",
+        "eligible",
         "floor",
         "greedy",
         "key",
+        "keys",
         "node",
+        "raw_scores",
         "refused",
         "request_id",
         "requirements",
         "segment",
         "selector",
         "sequence",
+        "share",
         "ticket",
     )
 
@@ -133,6 +147,7 @@ class Decision:
         refused: Mapping[str, Refusal],
         ticket: int = 0,
         odds: Callable[[], npt.NDArray[np.float64]] | None = None,
+        share: float = 1.0,
     ) -> None:
         self.node = node
         self.bucket = bucket
@@ -149,9 +164,10 @@ class Decision:
         self.attempt = attempt
         self.refused = refused
         self.ticket = ticket
-        self._keys = keys
-        self._scores = scores
-        self._eligible = eligible
+        self.share = share
+        self.keys = keys
+        self.raw_scores = scores
+        self.eligible = eligible
         self._odds = odds
         self._propensity: float | None = None
 
@@ -162,7 +178,7 @@ class Decision:
 
     @property
     def propensity(self) -> float:
-        """Probability in (0, 1] with which this selector chose this model.
+        """Probability in (0, 1] with which this selector chose this model, times ``share``.
 
         The first reading counts the eligible models; for a selector that samples it also works
         out how often its draw is the largest, which may take milliseconds.
@@ -170,17 +186,24 @@ class Decision:
         if self._propensity is None:
             odds = self._odds
             best = float(self.greedy) if odds is None else float(odds()[self.arm])
-            share = self.floor / int(np.count_nonzero(self._eligible))
-            self._propensity = (1.0 - self.floor) * best + share
+            spread = self.floor / int(np.count_nonzero(self.eligible))
+            self._propensity = self.share * ((1.0 - self.floor) * best + spread)
             self._odds = None
         return self._propensity
 
     @property
     def scores(self) -> dict[str, float]:
         """How each eligible model scored, best first; higher is better."""
-        found = np.flatnonzero(self._eligible)
-        order = found[np.argsort(-self._scores[found], kind="stable")]
-        return {self._keys[i]: float(self._scores[i]) for i in order}
+        found = np.flatnonzero(self.eligible)
+        order = found[np.argsort(-self.raw_scores[found], kind="stable")]
+        return {self.keys[i]: float(self.raw_scores[i]) for i in order}
+
+    @property
+    def refusal_counts(self) -> dict[RefusalCode, int]:
+        """How many models were refused for each reason."""
+        if isinstance(self.refused, _Countable):
+            return self.refused.counts()
+        return dict(Counter(refusal.code for refusal in self.refused.values()))
 
     def __repr__(self) -> str:
         return f"<Decision {self.id} {self.key} by {self.selector}>"

@@ -56,6 +56,61 @@ class Refusals(Mapping[str, Refusal]):
     def __repr__(self) -> str:
         return repr(self._all())
 
+    def counts(self) -> dict[RefusalCode, int]:
+        """Return how many models were refused for each reason, without a look at each of them."""
+        if self._found is not None:
+            return dict(Counter(refusal.code for refusal in self._found.values()))
+        left = np.ones(len(self._screening.pool), np.bool_)
+        if self._eligible is not None:
+            left &= ~self._eligible
+        counts: Counter[RefusalCode] = Counter()
+        for code, mask in self._reasons():
+            if not left.any():
+                break
+            counts[code] += int(np.count_nonzero(left & mask))
+            left &= ~mask
+        counts[RefusalCode.PASSED_OVER] += int(np.count_nonzero(left))
+        return {code: number for code, number in counts.items() if number}
+
+    def _reasons(self) -> Iterator[tuple[RefusalCode, BoolArray]]:
+        """Yield each reason with the models that it holds for, in the order of `_refusal`."""
+        screening, code = self._screening, RefusalCode
+        pool, needs, measured = screening.pool, screening.needs, screening.measured
+        yield code.EXCLUDED, self._of(screening.excluded)
+        if screening.candidates is not None:
+            yield code.NOT_CANDIDATE, ~self._of(screening.candidates)
+        if needs.provider is not None:
+            named = needs.provider in pool.providers
+            provider = pool.providers.index(needs.provider) if named else -1
+            yield code.OTHER_PROVIDER, pool.provider_ids != provider
+        if needs.model_type is not None:
+            bit = np.uint64(pool.type_bit(needs.model_type))
+            yield code.MODEL_TYPE, (pool.types & bit) == 0
+        wanted = np.uint64(needs.capabilities)
+        yield code.CAPABILITY, (pool.capabilities & wanted) != wanted
+        yield code.CONTEXT_LENGTH, screening.window < max(needs.context_length, measured.window)
+        yield code.MAX_TOKENS, pool.max_output < max(needs.max_tokens, measured.output)
+        cost, unknown = measured.cost_usd, np.isnan(measured.cost_usd)
+        if needs.max_cost is not None:
+            if not needs.allow_unknown_cost:
+                yield code.UNKNOWN_COST, unknown
+            yield code.MAX_COST, cost > left_usd(needs.max_cost, measured.spent_usd)
+        if needs.min_speed is not None:
+            yield code.MIN_SPEED, measured.speed < needs.min_speed
+        if measured.budget_usd is not None:
+            yield code.UNKNOWN_COST, unknown
+            yield code.BUDGET, cost > measured.budget_usd
+        yield code.TRIED, self._of(self._tried)
+        for outage_code in sorted({outage.code for outage in self._outages.values()}):
+            out = [key for key, outage in self._outages.items() if outage.code is outage_code]
+            yield outage_code, self._of(out)
+
+    def _of(self, keys: Collection[str]) -> BoolArray:
+        index = self._screening.pool.index
+        mask = np.zeros(len(index), np.bool_)
+        mask[[index[key] for key in keys if key in index]] = True
+        return mask
+
     def _all(self) -> dict[str, Refusal]:
         if self._found is None:
             candidates = self._screening.candidates

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -294,6 +295,25 @@ def test_two_routes_with_the_same_demands_have_masks_of_their_own():
     ]
 
     assert masks == [[1, 0], [0, 1], [1, 1], [1, 0], [0, 0]]
+
+
+@given(models(), st.data())
+def test_refusals_are_counted_as_they_are_told(declared: list[Model], data: Any):
+    case = Case(declared, data.draw)
+    keys = [m.key.text for m in declared]
+    some = st.lists(st.sampled_from(keys), unique=True) if keys else st.just([])
+    codes = st.sampled_from([RefusalCode.COOLING, RefusalCode.UNHEALTHY])
+    outages = {key: Outage(data.draw(codes), "it rests", None) for key in data.draw(some)}
+    able = np.array(case.mask(), dtype=np.bool_)
+    facts = {
+        "outages": outages,
+        "tried": data.draw(some),
+        "eligible": data.draw(st.none() | st.just(able)),
+    }
+
+    counts = case.refusals(**facts).counts()
+
+    assert counts == Counter(refusal.code for refusal in case.refusals(**facts).values())
 
 
 # -- looked at later ---------------------------------------------------------------------------
