@@ -19,7 +19,8 @@ from tests.integrations.real_engine import smollm2_file
 PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 SHOWN = [tuple(shlex.split(line)) for line in re.findall(r"^\$ orchestrator (.*)$", PAGE, re.M)]
 FAILS = ("select", "--explain", "--capability", "vision", "--json")
-BY_ITSELF = [words for words in SHOWN if words[0] not in ("serve", "events", "demo")]
+ELSEWHERE = ("serve", "events", "demo", "log", "warm-start", "segments")
+BY_ITSELF = [words for words in SHOWN if words[0] not in ELSEWHERE]
 
 
 @pytest.fixture(autouse=True)
@@ -74,5 +75,6 @@ async def test_the_demonstration_runs_as_it_is_shown():
 
 def test_every_command_is_on_the_page():
     assert {words[0] for words in SHOWN} == {
-        *("models", "ask", "select", "serve", "events", "config", "demo")
+        *("models", "ask", "select", "serve", "events", "config", "log", "simulate"),
+        *("warm-start", "segments", "demo"),
     }

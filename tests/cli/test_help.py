@@ -20,10 +20,22 @@ COMMANDS = (
     "config check",
     "config show",
     "config schema",
+    "evaluate",
+    "replay",
+    "ope",
+    "log export",
+    "log info",
+    "log upgrade",
+    "segments train",
     "events",
+    "simulate",
+    "warm-start",
     "demo",
 )
-SLOW = {"aiohttp", "pydantic_settings", "scipy", "orchestrator.server", "orchestrator.config"}
+SLOW = {
+    *("aiohttp", "matplotlib", "pydantic_settings", "scipy"),
+    *("orchestrator.analysis", "orchestrator.config", "orchestrator.server"),
+}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
