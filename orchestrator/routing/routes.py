@@ -12,10 +12,12 @@ from orchestrator.core.requirements import ANYTHING, Requirements
 from orchestrator.core.selector import Selector
 from orchestrator.routing.registry import ModelRegistry
 
-__all__ = ["AUTO", "Route", "Routes"]
+__all__ = ["AFFINITY_S", "AUTO", "Route", "Routes"]
 
 AUTO = "auto"
 """The route taken where none is named."""
+AFFINITY_S = 1800.0
+"""Seconds for which a session stays with the model that answered it, where a route says nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +32,8 @@ class Route:
         selector: Who chooses; None is the engine's own selector.
         objective: What is worth how much; None is the engine's own.
         fallback: Routes or models to go on with, in order, when none of ``models`` is eligible.
+        affinity_s: Seconds after an answer for which its session stays with the model that gave
+            it; 0 lets no session stay. Requests that name no session are not concerned.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Route:
     selector: Selector | None = None
     objective: Objective | None = None
     fallback: tuple[str, ...] = ()
+    affinity_s: float = AFFINITY_S
 
 
 @dataclass(slots=True)
@@ -79,7 +84,9 @@ class Routes:
         route = self.routes.get(name)
         if route is None:
             try:
-                return [Route(name=name, models=(self.registry.resolve(name),))]
+                # One model alone needs no affinity.
+                key = self.registry.resolve(name)
+                return [Route(name=name, models=(key,), affinity_s=0.0)]
             except ModelNotFoundError as error:
                 error.hint = f"{error.hint}; routes: {', '.join(self.routes)}"
                 raise
