@@ -41,9 +41,12 @@ from orchestrator.core.prices import Price
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.results import EmbeddingResult, TextChunk, TextResult, Usage
 from orchestrator.engine import Orchestrator
+from orchestrator.engine.evaluators import Contains, MatchesSchema, ValidJson
+from orchestrator.engine.judge import JudgeModel
 from orchestrator.engine.selection import Selection
 from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.breaker import BreakerPolicy
+from orchestrator.routing.complexity import analyze_complexity, select_model_for_task
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route
 from orchestrator.selectors import (
@@ -52,6 +55,7 @@ from orchestrator.selectors import (
     PrioritySelector,
     UCBModelSelector,
 )
+from orchestrator.selectors.experiment import ExperimentPlan
 
 if TYPE_CHECKING:
     from orchestrator.engine.sync import SyncOrchestrator
@@ -66,14 +70,18 @@ __all__ = [
     "AttemptsExhaustedError",
     "BreakerPolicy",
     "ConfigurationError",
+    "Contains",
     "CostBasedSelector",
     "DeadlineExceededError",
     "Decision",
     "EmbeddedModel",
     "EmbeddingParams",
     "EmbeddingResult",
+    "ExperimentPlan",
     "HandlerModel",
+    "JudgeModel",
     "LlamaCppModel",
+    "MatchesSchema",
     "Model",
     "ModelAPIError",
     "ModelCapabilities",
@@ -116,6 +124,9 @@ __all__ = [
     "UnknownDecisionError",
     "UnsupportedCapabilityError",
     "Usage",
+    "ValidJson",
+    "analyze_complexity",
+    "select_model_for_task",
 ]
 
 _ON_FIRST_USE = {

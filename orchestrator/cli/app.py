@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 
 from orchestrator import __version__
-from orchestrator.cli import ask, config, events, models, select, serve
+from orchestrator.cli import (
+    ask,
+    config,
+    evaluate,
+    events,
+    log,
+    models,
+    ope,
+    replay,
+    segments,
+    select,
+    serve,
+    simulate,
+    warm_start,
+)
 from orchestrator.cli.demo import command as demo
 from orchestrator.cli.failure import INTERRUPTED, OK, report
 from orchestrator.core.errors import OrchestratorError
@@ -26,7 +40,14 @@ app.command("ask", epilog=ask.EXAMPLE)(ask.ask)
 app.command("select", epilog=select.EXAMPLE)(select.select)
 app.add_typer(models.app, name="models")
 app.add_typer(config.app, name="config")
+app.add_typer(log.app, name="log")
 app.command("events", epilog=events.EXAMPLE)(events.events)
+app.command("simulate", epilog=simulate.EXAMPLE)(simulate.simulate)
+app.command("evaluate", epilog=evaluate.EXAMPLE)(evaluate.evaluate)
+app.command("replay", epilog=replay.EXAMPLE)(replay.replay)
+app.command("ope", epilog=ope.EXAMPLE)(ope.ope)
+app.command("warm-start", epilog=warm_start.EXAMPLE)(warm_start.warm_start)
+app.add_typer(segments.app, name="segments")
 app.command("demo", epilog=demo.EXAMPLE)(demo.demo)
 
 

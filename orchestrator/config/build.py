@@ -8,9 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.configuration import Configuration, read_configuration
+from orchestrator.config.learning import configured_evaluators, configured_warm_start
 from orchestrator.config.models import configured_models
 from orchestrator.config.places import at
-from orchestrator.config.routes import configured_routes, configured_selector
+from orchestrator.config.routes import (
+    configured_experiments,
+    configured_routes,
+    configured_selector,
+)
+from orchestrator.config.segments import configured_segmenter
+from orchestrator.config.store import configured_store
 from orchestrator.core.model import Model
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route
@@ -56,7 +63,8 @@ def arguments_for(
     Raises:
         ConfigurationError: Something cannot be built, or a route names what there is not.
     """
-    engine, sources = configuration.settings.engine, configuration.sources
+    settings, sources = configuration.settings, configuration.sources
+    engine, selection = settings.engine, settings.selection
     pool = [*configured_models(configuration), *models]
     with at(sources.place(("models",))):
         registry = ModelRegistry(pool)
@@ -65,7 +73,9 @@ def arguments_for(
     return {
         "models": pool,
         "routes": [*(route for route in named if route.name not in further), *further.values()],
+        "experiments": configured_experiments(configuration, registry, further),
         "selector": configured_selector(engine.selector, sources.place(("engine", "selector"))),
+        "segmenter": configured_segmenter(configuration),
         "objective": engine.objective,
         "deadline_s": engine.deadline_s,
         "timeouts": engine.timeouts,
@@ -74,5 +84,12 @@ def arguments_for(
         "ejection": engine.ejection,
         "restart": engine.restart,
         "budget_usd_per_day": configuration.budget_usd_per_day,
+        "pace_usd_per_day": settings.budget.pace_usd_per_day,
+        "exploration_usd_per_day": selection.exploration_usd_per_day,
+        "evaluators": configured_evaluators(configuration, registry),
+        "warm_start": configured_warm_start(configuration, registry),
+        "prior_weight": selection.prior_weight,
+        "families": selection.families,
         "seed": engine.seed,
+        "store": configured_store(configuration),
     }

@@ -13,9 +13,11 @@ from orchestrator.core.errors import InvalidKeyError
 from orchestrator.core.keys import ModelKey
 from orchestrator.core.model import ModelConstraints
 from orchestrator.core.objective import Objective
+from orchestrator.routing.routes import AFFINITY_S
 
 __all__ = [
     "EMBEDDED",
+    "ExperimentSection",
     "ModelSection",
     "PriceSection",
     "ProviderSection",
@@ -190,3 +192,26 @@ class RouteSection(Section):
     """What is worth how much; the engine's own if not given."""
     fallback: Names = ()
     """Routes or models to go on with, in order, when none of its models is eligible."""
+    affinity_s: Annotated[float, Field(ge=0)] = AFFINITY_S
+    """Seconds after an answer for which its session stays with the model that gave it."""
+
+
+class ExperimentSection(Section):
+    """A comparison that may stand wherever a model is named; each unit gets one of the variants."""
+
+    variants: Names
+    """Two or more routes or models; the first is the control."""
+    split: tuple[float, ...] | None = None
+    """Share of each variant, summing to 1; equal shares if not given."""
+    reward: Literal["quality", "success"] = "quality"
+    """What an answer counts for: the quality it is given, or 1. A failure counts 0."""
+    adaptive: bool = False
+    """Whether shares follow the evidence."""
+    floor: float = 0.1
+    """Share that an adaptive split leaves every variant."""
+    alpha: float = 0.05
+    """Chance of a wrong conclusion, however often one looks."""
+    min_effect: float = 0.0
+    """Stop once no challenger can be better than the control by this much."""
+    max_units: int | None = None
+    """Stop after so many units have counted, sure or not."""

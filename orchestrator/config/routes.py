@@ -1,4 +1,4 @@
-"""From the sections of a file to routes and selectors, each name in them checked."""
+"""From the sections of a file to routes, experiments, selectors, each name in them checked."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from orchestrator.core.views import Memory
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import AUTO, Route
 from orchestrator.selectors import make_selector
+from orchestrator.selectors.experiment import ExperimentPlan
 
-__all__ = ["configured_routes", "configured_selector"]
+__all__ = ["configured_experiments", "configured_routes", "configured_selector"]
 
 
 def configured_routes(
@@ -50,6 +51,31 @@ def configured_routes(
     return routes
 
 
+def configured_experiments(
+    configuration: Configuration, registry: ModelRegistry, further: Collection[str] = ()
+) -> list[ExperimentPlan]:
+    """Build every experiment of a configuration; arguments as for `configured_routes`.
+
+    Raises:
+        ConfigurationError: One has a route's name, compares what there is not, or cannot be
+            carried out.
+    """
+    settings = configuration.settings
+    routes = {AUTO, *settings.routes, *further}
+    plans = []
+    for name, section in settings.experiments.items():
+        place = configuration.sources.place(("experiments", name))
+        if name in routes:
+            raise ConfigurationError(f"{place}: there is a route {name!r} already")
+        for position, variant in enumerate(section.variants):
+            if variant not in routes:
+                with at(f"{place}.variants[{position}]"):
+                    registry.resolve(variant)
+        with at(place):
+            plans.append(ExperimentPlan(name=name, **dict(section)))
+    return plans
+
+
 def configured_selector(section: SelectorSection, place: str) -> Selector:
     """Build a selector.
 
@@ -79,6 +105,7 @@ def _route(name: str, section: RouteSection, place: str) -> Route:
         selector=selector,
         objective=section.objective,
         fallback=section.fallback,
+        affinity_s=section.affinity_s,
     )
 
 

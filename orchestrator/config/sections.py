@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from math import inf
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -29,13 +29,18 @@ from orchestrator.routing.breaker import BreakerPolicy
 from orchestrator.routing.ejection import EjectionPolicy
 
 __all__ = [
+    "BudgetSection",
     "Checked",
     "EngineSection",
+    "EvaluatorSection",
     "Names",
     "Positive",
+    "QualitySection",
     "Section",
+    "SelectionSection",
     "SelectorSection",
     "ServerSection",
+    "StoreSection",
 ]
 
 
@@ -81,6 +86,12 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
+def _or_a_name(schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+    """Let a text stand for a table."""
+    table = handler.resolve_ref_schema(handler(schema))
+    return {"anyOf": [{"type": "string"}, table], "description": table.get("description", "")}
+
+
 class SelectorSection(Section):
     """Who chooses among the eligible models: a name, or a table of a name and its options."""
 
@@ -103,8 +114,7 @@ class SelectorSection(Section):
     def __get_pydantic_json_schema__(
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        table = handler.resolve_ref_schema(handler(schema))
-        return {"anyOf": [{"type": "string"}, table], "description": table.get("description", "")}
+        return _or_a_name(schema, handler)
 
 
 class EngineSection(Section):
@@ -132,6 +142,90 @@ class EngineSection(Section):
     """Makes exploration and jitter repeatable."""
 
 
+class SelectionSection(Section):
+    """What is believed before models are called, what finding out more may cost, and which kinds of
+    requests are told apart."""
+
+    segmenter: Literal["kind", "text", "centroids"] | None = None
+    """What tells kinds of requests apart that name no task: what they need, or their text. If not
+    given, they are all one."""
+    segments: str | None = None
+    """A file that `orchestrator segments train` has written, for `centroids`; from the
+    configuration file's folder."""
+    prior: str | None = None
+    """A file that `orchestrator warm-start` has written, from the configuration file's folder."""
+    prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    """Pulls that a declared quality, or a family's mean, counts for."""
+    families: Names = ()
+    """Patterns of keys such as openai:gpt-4o*: a model that nobody has called yet is believed to
+    be as good as those that match the same one."""
+    exploration_usd_per_day: Annotated[float, Field(ge=0)] | None = None
+    """What exploring may cost per UTC day; beyond it decisions are greedy. inf only counts it."""
+
+
+class BudgetSection(Section):
+    """How money is spent over a day; the hard cap is engine.budget_usd_per_day."""
+
+    pace_usd_per_day: Positive | None = None
+    """What a UTC day is to cost: cost weighs the more the faster it is spent."""
+
+
+class EvaluatorSection(Section):
+    """Who rates answers: a name, or a table of a name and its options."""
+
+    name: Literal["valid-json", "matches-schema", "contains", "judge"]
+    """What it looks at: JSON at all, the schema that a request demands, texts, or all of it."""
+    texts: Names | None = None
+    """Of contains: what an answer has to contain, all of it."""
+    ignore_case: bool | None = None
+    """Of contains: capitals and small letters are the same."""
+    model: str | None = None
+    """Of judge: key, alias or name of the model that grades."""
+    sample: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Of judge: share of answers that are judged; 0.02 if not given."""
+    usd_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """Of judge: what judging may cost per UTC day; 1 if not given."""
+    rubric: str | None = None
+    """Of judge: its system prompt, which has to ask for one number from 0 to 10."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    """Of judge: of a reply; 256 if not given."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_name_alone(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _has_its_own_options(self) -> "EvaluatorSection":
+        takes = _TAKEN_BY.get(self.name, ())
+        for option in self.model_fields_set - {"name", *takes}:
+            known = ", ".join(takes) or "none"
+            raise ValueError(f"{self.name} has no option {option!r}; known: {known}")
+        if takes and takes[0] not in self.model_fields_set:
+            raise ValueError(f"{self.name} needs {takes[0]}")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return _or_a_name(schema, handler)
+
+
+_TAKEN_BY: Final = {
+    "contains": ("texts", "ignore_case"),
+    "judge": ("model", "sample", "usd_per_day", "rubric", "max_tokens"),
+}
+"""Options by evaluator; the first has to be given."""
+
+
+class QualitySection(Section):
+    """Who says how good answers are, besides those who ask."""
+
+    evaluators: tuple[EvaluatorSection, ...] = ()
+    """Asked in this order about each answer that nobody has rated; the lowest quality counts."""
+
+
 class ServerSection(Section):
     """Where the gateway listens, and to whom."""
 
@@ -145,3 +239,11 @@ class ServerSection(Section):
     """Names under which it is reached, besides the loopback ones and ``host``."""
     allowed_origins: Names = ()
     """Origins of web pages that may call it, such as https://example.com."""
+
+
+class StoreSection(Section):
+    """What outlives the process."""
+
+    url: str | None = None
+    """Where decisions, what came of them and statistics are kept, such as
+    sqlite:///decisions.db in the data folder; if not given, they end with the process."""

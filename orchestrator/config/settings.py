@@ -13,8 +13,21 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from orchestrator.config.pool import ModelSection, ProviderSection, ResidentSection, RouteSection
-from orchestrator.config.sections import EngineSection, ServerSection
+from orchestrator.config.pool import (
+    ExperimentSection,
+    ModelSection,
+    ProviderSection,
+    ResidentSection,
+    RouteSection,
+)
+from orchestrator.config.sections import (
+    BudgetSection,
+    EngineSection,
+    QualitySection,
+    SelectionSection,
+    ServerSection,
+    StoreSection,
+)
 
 __all__ = ["PREFIX", "SHORT_NAMES", "WITHIN", "Settings", "environment_settings", "merged"]
 
@@ -42,8 +55,16 @@ class Settings(BaseSettings):
 
     engine: EngineSection = EngineSection()
     """How requests are decided and carried out."""
+    selection: SelectionSection = SelectionSection()
+    """What is believed before models are called, and what finding out more may cost."""
+    quality: QualitySection = QualitySection()
+    """Who says how good answers are."""
+    budget: BudgetSection = BudgetSection()
+    """How money is spent over a day."""
     server: ServerSection = ServerSection()
     """Where the gateway listens, and to whom."""
+    store: StoreSection = StoreSection()
+    """What outlives the process."""
     providers: dict[str, ProviderSection] = {}
     """Who runs models, by name."""
     residents: dict[str, ResidentSection] = {}
@@ -52,6 +73,8 @@ class Settings(BaseSettings):
     """The models of the pool, in order: ties go to the first."""
     routes: dict[str, RouteSection] = {}
     """Named policies."""
+    experiments: dict[str, ExperimentSection] = {}
+    """Routes or models that are compared on live requests, by the name of the comparison."""
     discover: bool | None = None
     """Add what the environment offers: models of providers whose key is set, a llama.cpp server,
     the local model that was fetched. If not given, only where there is no file."""

@@ -7,8 +7,8 @@ of sums with any leading axes, so that a simulator runs many runs with the code 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from math import nan, sqrt
 
 import numpy as np
@@ -38,10 +38,22 @@ class Prior:
     """What is believed of each arm before its first pull; shapes ``(n_arms,)``.
 
     It is configuration, never stored: posterior = prior + sums. A weight of 0 is no belief.
+
+    Attributes:
+        weight: Pulls that the belief counts for.
+        mean: The reward that is believed in, in [0, 1].
+        segments: Of which segments something else is believed than of all together.
+        elsewhere: What is believed in every other segment; None: the same as of all together.
     """
 
     weight: FloatArray
     mean: FloatArray
+    segments: Mapping[str, Prior] = field(default_factory=dict)
+    elsewhere: Prior | None = None
+
+    def of(self, segment: str) -> Prior:
+        """Return what is believed in one segment."""
+        return self.segments.get(segment, self.elsewhere or self)
 
     @classmethod
     def none(cls, n_arms: int) -> Prior:

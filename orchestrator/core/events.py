@@ -16,8 +16,11 @@ __all__ = [
     "DecisionExpired",
     "EndpointCooled",
     "EngineStarted",
+    "EvaluationFailed",
+    "EvaluationsDropped",
     "Event",
     "EventsDropped",
+    "ExperimentConcluded",
     "FailedOver",
     "FeedbackRecorded",
     "HealthChanged",
@@ -180,7 +183,7 @@ class ModelSelected(Event):
     decision_id: str
     model: str
     selector: str
-    propensity: float | None
+    propensity: float
     attempt: int
 
 
@@ -256,12 +259,53 @@ class DecisionExpired(Event):
 
 @_fact
 class FeedbackRecorded(Event):
-    """A quality in [0, 1] arrived for a decision; ``corrected`` if it replaced another."""
+    """A quality in [0, 1] arrived for a decision; ``corrected`` if it replaced another.
+
+    ``evaluator`` gave it, or, if that is None, a caller.
+    """
 
     decision_id: str
     model: str
     quality: float
     corrected: bool
+    evaluator: str | None = None
+
+
+@_fact
+class EvaluationFailed(Event):
+    """An evaluator raised, or gave what is no quality; the answer keeps what it had."""
+
+    evaluator: str
+    decision_id: str
+    model: str
+    error: str
+
+
+@_fact
+class EvaluationsDropped(Event):
+    """Answers came faster than evaluators judge them; ``dropped`` counts all that were left out."""
+
+    dropped: int
+
+
+@_fact
+class ExperimentConcluded(Event):
+    """An experiment is over: ``promote`` a challenger, or ``stop`` and keep the control.
+
+    ``variant`` serves from now on. The figures compare the winner with the control, or the best
+    challenger if the control stays: mean rewards, challenger less control.
+    """
+
+    experiment: str
+    verdict: str
+    variant: str
+    reason: str
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    n: int
+    n_control: int
 
 
 # -- health and limits -------------------------------------------------------------------------

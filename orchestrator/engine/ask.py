@@ -9,6 +9,7 @@ from orchestrator.core.decisions import Decision
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.model import Model
 from orchestrator.core.requirements import Requirements
+from orchestrator.engine.trials import Trial
 from orchestrator.routing.derive import Size
 from orchestrator.routing.routes import Route
 
@@ -27,6 +28,8 @@ class Ask(NamedTuple):
         what: What it asks for, for messages: a model type.
         deadline_s: The whole time it has.
         features: A feature vector for contextual selectors, or None.
+        session: Stays with the model that answered it last; None where nothing stays.
+        trial: Its part in an experiment, or None.
     """
 
     request_id: str
@@ -37,6 +40,8 @@ class Ask(NamedTuple):
     what: str
     deadline_s: float
     features: FloatArray | None = None
+    session: str | None = None
+    trial: Trial | None = None
 
 
 class Chosen(NamedTuple):

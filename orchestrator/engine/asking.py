@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams
 from orchestrator.core.requirements import Requirements, as_count, as_limit
-from orchestrator.core.statistics import Statistics
 from orchestrator.engine.ask import Ask
+from orchestrator.engine.contexts import DEFAULT_SEGMENT, Contexts
 from orchestrator.engine.options import split
+from orchestrator.engine.trials import Trials
 from orchestrator.routing.derive import Size, derived, size_of
 from orchestrator.routing.routes import AUTO, Routes
 
-__all__ = ["DEFAULT_SEGMENT", "Asking"]
+__all__ = ["Asking"]
 
-DEFAULT_SEGMENT: Final = "all"
-"""The kind of a request whose context names none."""
 _UNKNOWN: Final = Size()
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 class Asking:
@@ -27,17 +28,24 @@ class Asking:
     Args:
         node: Name of this process in request ids.
         routes: What route and model names mean.
-        statistics: Knows the segments.
+        contexts: What tells kinds of requests apart, and their features.
         deadline_s: The whole time of a request that names none.
+        trials: The experiments that may stand where a route is named.
     """
 
     def __init__(
-        self, node: str, routes: Routes, statistics: Statistics, deadline_s: float
+        self,
+        node: str,
+        routes: Routes,
+        contexts: Contexts,
+        deadline_s: float,
+        trials: Trials,
     ) -> None:
         self._node = node
         self._routes = routes
-        self._statistics = statistics
+        self._contexts = contexts
         self._deadline_s = deadline_s
+        self._trials = trials
         self._count = 0
 
     def for_request(
@@ -57,7 +65,7 @@ class Asking:
         """
         size = size_of(params)
         demanded = Requirements.of(needs).joined(derived(params, stream=stream))
-        return self._ask(demanded, size, routing, what or _what(params))
+        return self._ask(demanded, size, routing, what or _what(params), params)
 
     def for_selection(self, options: Mapping[str, Any]) -> Ask:
         """Return what a selection without a request asks; errors as `for_request`."""
@@ -90,32 +98,52 @@ class Asking:
         """
         needs = ask.needs.joined(derived(params, stream=stream))
         request_id = self._next_id() if again else ask.request_id
+        segment, features = ask.segment, ask.features
+        if segment == DEFAULT_SEGMENT:
+            segment = self._contexts.segment(None, params, needs)
+        if features is None:
+            features = self._contexts.features(_NOTHING, params)
         return ask._replace(
-            request_id=request_id, needs=needs, size=size_of(params), what=_what(params)
+            request_id=request_id,
+            needs=needs,
+            size=size_of(params),
+            segment=segment,
+            what=_what(params),
+            features=features,
         )
 
-    def _ask(self, needs: Requirements, size: Size, routing: Mapping[str, Any], what: str) -> Ask:
+    def _ask(
+        self,
+        needs: Requirements,
+        size: Size,
+        routing: Mapping[str, Any],
+        what: str,
+        params: Params | None = None,
+    ) -> Ask:
+        request_id, name, context = self._next_id(), _name(routing), _context(routing)
+        trial = session = None
+        if name in self._trials.experiments:
+            trial = self._trials.assign(name, _told(context, "unit") or request_id)
+            name = trial.variant
+        chain = self._routes.chain(name)
+        if context and chain[0].affinity_s > 0:
+            session = _told(context, "session")
         return Ask(
-            self._next_id(),
+            request_id,
             needs,
-            self._routes.chain(_name(routing)),
+            chain,
             size,
-            self._segment(routing.get("context")),
+            self._contexts.segment(_told(context, "task"), params, needs),
             what,
             self._time(routing.get("deadline_s")),
+            self._contexts.features(context, params),
+            session,
+            trial,
         )
 
     def _next_id(self) -> str:
         self._count += 1
         return f"r-{self._node}-{self._count:x}"
-
-    def _segment(self, context: Any) -> str:
-        if context is None:
-            return DEFAULT_SEGMENT
-        if not isinstance(context, Mapping):
-            raise InvalidRequestError(f"context is no mapping: {context!r}", param="context")
-        task = context.get("task")
-        return DEFAULT_SEGMENT if task in (None, "") else self._statistics.segment(str(task))
 
     def _time(self, deadline_s: Any) -> float:
         if deadline_s is None:
@@ -124,6 +152,21 @@ class Asking:
         if not seconds:
             raise InvalidRequestError("deadline_s must be above 0", param="deadline_s")
         return seconds
+
+
+def _context(routing: Mapping[str, Any]) -> Mapping[str, Any]:
+    context = routing.get("context")
+    if context is None:
+        return _NOTHING
+    if not isinstance(context, Mapping):
+        raise InvalidRequestError(f"context is no mapping: {context!r}", param="context")
+    return context
+
+
+def _told(context: Mapping[str, Any], name: str) -> str | None:
+    """Return what the context says under a name, or None if nothing."""
+    said = context.get(name)
+    return None if said is None or said == "" else str(said)
 
 
 def _name(routing: Mapping[str, Any]) -> str:

@@ -80,7 +80,11 @@ class Attempts:
         parts.retry_budget.deposit()
         chosen = self._first()
         if chosen is None:
-            chosen = parts.chooser.decide(self.ask)
+            try:
+                chosen = parts.chooser.decide(self.ask)
+            except NoEligibleModelsError:
+                self._lost()
+                raise
             if parts.bus.wants(ModelSelected):
                 self._say_decided(chosen.decision)
         return self._called(chosen)
@@ -110,6 +114,11 @@ class Attempts:
             decision, chosen.model, usage, latency_s, first_token_s
         )
         self._made(chosen, latency_s, usd, None)
+        ask = self.ask
+        if ask.session is not None:
+            self._parts.chooser.stay(ask, decision.key)
+        if ask.trial is not None:
+            self._parts.trials.answered(ask.trial, decision)
 
     def cancelled(self, chosen: Chosen, *, late: bool, usage: Usage | None = None) -> None:
         """The caller went away, or (``late``) the deadline passed.
@@ -192,10 +201,12 @@ class Attempts:
         self, chosen: Chosen, error: Exception, usage: Usage, process: str | None
     ) -> None:
         """The model failed after its answer had begun, and the request ends with it."""
-        self._settle_failure(chosen, error, process, usage)
+        if self._settle_failure(chosen, error, process, usage).try_another:
+            self._lost()
 
     def too_late(self, what: str) -> DeadlineExceededError:
         """Return the error for a deadline that passed before there was an answer, or a part."""
+        self._lost()
         error = DeadlineExceededError(
             f"no {what} within {self.deadline_s:g} s, after {len(self.made)} attempts",
             deadline_s=self.deadline_s,
@@ -225,6 +236,7 @@ class Attempts:
     def _give_up(self, reason: GiveUpReason, error: Exception) -> NoReturn:
         if reason is GiveUpReason.FINAL:
             raise error
+        self._lost()
         errors = [a.error for a in self.made if a.error is not None]
         models = len({a.model for a in self.made})
         exhausted = AttemptsExhaustedError(
@@ -240,6 +252,11 @@ class Attempts:
         if len(statuses) == 1:
             exhausted.http_status = statuses.pop()
         raise exhausted from error
+
+    def _lost(self) -> None:
+        """The request gets no answer: in an experiment that is what its variant has come to."""
+        if self.ask.trial is not None:
+            self._parts.trials.failed(self.ask.trial)
 
     def _called(self, chosen: Chosen) -> Chosen:
         self._attempt_begun = self._parts.clock.monotonic()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
+from orchestrator.core.capabilities import capability_mask
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision, Refusal, RefusalCode
 from orchestrator.core.errors import NoEligibleModelsError
@@ -17,17 +19,23 @@ from orchestrator.core.requirements import Requirements
 from orchestrator.core.selector import BoolArray, Selector
 from orchestrator.core.tokens import TokenEstimator
 from orchestrator.engine.ask import Ask, Chosen
+from orchestrator.engine.priors import Priors
 from orchestrator.engine.prospects import Prospect, Prospects
 from orchestrator.engine.recorder import Recorder
+from orchestrator.routing.affinity import AFFINITY, Affinity
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.derive import Size
+from orchestrator.routing.exploration import ExplorationLedger, believed
+from orchestrator.routing.pacer import BudgetPacer
 from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route, Routes
 from orchestrator.selectors import choose
 
 __all__ = ["Chooser", "Verdict"]
+
+_EMBEDDINGS: Final = capability_mask(("embeddings",))
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Verdict:
     route: Route
     needs: Requirements
     size: Size
-    selector: Selector
+    selector: str
     eligible: BoolArray
     scores: FloatArray | None
     penalty: FloatArray
@@ -61,7 +69,9 @@ class Chooser:
         estimator: How each model's token counts compare with our estimates.
         seed: Makes exploration repeatable; None draws one.
         budget: A cap on spending, or None.
-        prior_weight: Pulls that a model's declared quality counts for.
+        pacer: Makes cost weigh more while money goes too fast, or None.
+        exploration: Counts what exploring costs and caps it, or None.
+        priors: What is believed of models before their first call; None: what they declare.
         on_notice: Told when a decision begins a probe.
     """
 
@@ -79,17 +89,22 @@ class Chooser:
         estimator: TokenEstimator,
         seed: int | None = None,
         budget: DailyBudget | None = None,
-        prior_weight: float = 2.0,
+        pacer: BudgetPacer | None = None,
+        exploration: ExplorationLedger | None = None,
+        priors: Priors | None = None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._node = node
         self._availability = availability
         self._recorder = recorder
         self._budget = budget
+        self._exploration = exploration
+        self._clock = clock
         self._on_notice = on_notice
         self._generator = np.random.default_rng(seed)
         self._rng = random.Random(seed)
         self._sequence = 0
+        self._affinity = Affinity()
         self._prospects = Prospects(
             registry,
             routes,
@@ -100,7 +115,8 @@ class Chooser:
             clock,
             estimator,
             budget,
-            prior_weight,
+            pacer,
+            priors or Priors(),
         )
 
     # -- deciding ------------------------------------------------------------------------------
@@ -129,6 +145,10 @@ class Chooser:
         prospects = self._prospects
         now = prospects.keep_up()
         usable = self._availability.usable(now)
+        if ask.session is not None and not tried and only is None:
+            staying = self._staying(ask, usable, now)
+            if staying is not None:
+                return self._choose(ask, *staying, (), attempt, now, forced=True)
         if not tried and only is None and not self._availability.outages:
             first = prospects.on(ask.chain[0], ask, spent_usd)
             if first.possible:
@@ -153,6 +173,11 @@ class Chooser:
                 alone = self._arms((prospects.pool.keys[resort.arm],))
                 return self._choose(ask, prospect, alone, tried, attempt, now)
         raise self._nobody(ask, tried, spent_usd, now)
+
+    def stay(self, ask: Ask, key: str) -> None:
+        """Let the session of a request stay with the model that answered it."""
+        lasts_s = ask.chain[0].affinity_s
+        self._affinity.answered(_session(ask), key, self._clock.monotonic(), lasts_s)
 
     def standing(
         self, ask: Ask, tried: Collection[str], spent_usd: float
@@ -190,10 +215,14 @@ class Chooser:
         """Return how each route of the chain sees the pool; nothing is recorded."""
         prospects = self._prospects
         now = prospects.keep_up()
+        usable = self._availability.usable(now)
+        staying = None if ask.session is None else self._staying(ask, usable, now)
         verdicts = []
         for prospect in prospects.of(ask):
             policy, screening = prospect.policy, prospect.screening
-            eligible = prospect.preferred(screening.eligible & self._availability.usable(now))
+            eligible = prospect.preferred(screening.eligible & usable)
+            if staying is not None:
+                eligible = staying[1] & screening.eligible
             known = prospects.candidates(prospect, eligible, ask)
             scores = None
             if np.count_nonzero(eligible):
@@ -204,7 +233,7 @@ class Chooser:
                     prospect.route,
                     screening.needs,
                     ask.size,
-                    policy.selector,
+                    policy.selector.name if staying is None else AFFINITY,
                     eligible,
                     scores,
                     known.penalty,
@@ -216,9 +245,9 @@ class Chooser:
         return verdicts
 
     def cost_weight(self, route: Route) -> float:
-        """Return the points of quality per USD in force on a route."""
+        """Return the points of quality per USD in force on a route, the pacer's included."""
         self._prospects.keep_up()
-        return self._prospects.policy(route).cost_weight
+        return self._prospects.policy(route).cost_weight + self._prospects.pace
 
     # ------------------------------------------------------------------------------------------
 
@@ -227,6 +256,22 @@ class Chooser:
         mask = np.zeros(len(index), dtype=np.bool_)
         mask[[index[key] for key in keys if key in index]] = True
         return mask
+
+    def _staying(
+        self, ask: Ask, usable: BoolArray, now: float
+    ) -> tuple[Prospect, BoolArray] | None:
+        """Return the model that a session stays with, alone, and the route by which it may serve.
+
+        None if there is none, or if it may not serve this request now.
+        """
+        key = self._affinity.model(_session(ask), now)
+        arm = None if key is None else self._prospects.pool.index.get(key)
+        if key is None or arm is None or not usable[arm]:
+            return None
+        for prospect in self._prospects.of(ask):
+            if prospect.screening.eligible[arm]:
+                return prospect, self._arms((key,))
+        return None
 
     def _has_last_resort(self, eligible: BoolArray, now: float) -> bool:
         resort = self._availability.last_resort(eligible, now)
@@ -240,13 +285,23 @@ class Chooser:
         tried: Collection[str],
         attempt: int,
         now: float,
+        *,
+        forced: bool = False,
     ) -> Chosen:
         prospects, policy = self._prospects, prospect.policy
         selector, pool = policy.selector, prospects.pool
         candidates = prospects.candidates(prospect, eligible, ask)
         evidence = policy.view.evidence(ask.segment)
-        scores = selector.scores(evidence, candidates, self._generator)
-        arm, greedy = choose(scores, eligible, selector.floor, self._rng)
+        floor, odds = (0.0, None) if forced else (selector.floor, policy.odds)
+        ledger = self._exploration if policy.explores and not forced else None
+        if ledger is not None and ledger.exhausted(self._clock.wall()):
+            scores = believed(evidence, candidates) - candidates.penalty
+            floor, odds, ledger = 0.0, None, None
+        else:
+            scores = selector.scores(evidence, candidates, self._generator)
+        arm, greedy = choose(scores, eligible, floor, self._rng)
+        if ledger is not None:
+            ledger.add(arm, believed(evidence, candidates), candidates, self._clock.wall())
         usd = prospects.measures.most_usd_of(arm, ask.size)
         ticket, notice = self._availability.begin(pool.keys[arm], now)
         decision = Decision(
@@ -257,8 +312,8 @@ class Chooser:
             pool.keys,
             arm,
             greedy,
-            selector.name,
-            selector.floor,
+            AFFINITY if forced else selector.name,
+            floor,
             scores,
             eligible,
             ask.segment,
@@ -267,10 +322,11 @@ class Chooser:
             attempt,
             Refusals(prospect.screening, self._availability.outages, now, tried, eligible),
             ticket,
-            None if policy.odds is None else policy.odds(evidence, candidates),
+            None if odds is None else odds(evidence, candidates),
+            1.0 if ask.trial is None else ask.trial.propensity,
         )
         self._sequence += 1
-        self._recorder.open(decision)
+        self._recorder.open(decision, ask.features)
         if self._budget is not None and usd:
             self._budget.reserve(usd)
         if notice is not None:
@@ -297,3 +353,9 @@ class Chooser:
             if wait_s is None
             else f"try again in {wait_s:.0f} s",
         )
+
+
+def _session(ask: Ask) -> Hashable:
+    """Return what a session's requests of one kind share: others are for other models."""
+    needs = ask.needs
+    return ask.session, ask.chain[0].name, needs.model_type, needs.capabilities & _EMBEDDINGS

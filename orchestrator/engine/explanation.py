@@ -72,7 +72,7 @@ class Explanation:
         return cls(
             requirements=requirements,
             origins=origins,
-            selector=deciding.selector.name,
+            selector=deciding.selector,
             models=tuple(rows),
         )
 

@@ -24,9 +24,12 @@ __all__ = [
 class RoutingOptions(TypedDict, total=False):
     """How a call is routed.
 
-    ``route`` (or ``model``, which may also name a model) says among whom to choose, ``context``
-    what kind of request it is (``{"task": "code"}`` names its segment), ``deadline_s`` how long
-    it may take in all, in seconds.
+    ``route`` (or ``model``, which may also name a model) says among whom to choose. ``context``
+    holds a request's ``task``, the kind that statistics are kept for, its ``session``, which
+    stays with the model that answered it last, and its ``unit``, which an experiment assigns:
+    ``{"task": "code", "session": "s-17", "unit": "user-9"}``; also its ``features``, numbers that
+    contextual selectors learn from in place of those of its text. ``deadline_s`` is how long it
+    may take in all, in seconds.
     """
 
     model: str | None

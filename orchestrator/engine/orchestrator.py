@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 import anyio
@@ -49,9 +49,13 @@ from orchestrator.core.results import EmbeddingResult, HandlerResult, Result, Te
 from orchestrator.core.selector import Selector
 from orchestrator.core.statistics import Outcome, minute_of
 from orchestrator.core.tokens import TokenEstimator
-from orchestrator.engine.asking import DEFAULT_SEGMENT, Asking
+from orchestrator.core.warm_start import WarmStart
+from orchestrator.engine.asking import Asking
 from orchestrator.engine.attempts import Attempts
 from orchestrator.engine.chooser import Chooser
+from orchestrator.engine.contexts import DEFAULT_SEGMENT, Contexts
+from orchestrator.engine.evaluation import Evaluations
+from orchestrator.engine.evaluators import Evaluator, make_evaluator
 from orchestrator.engine.explanation import Explanation
 from orchestrator.engine.health import ModelHealth
 from orchestrator.engine.membership import Membership
@@ -63,10 +67,12 @@ from orchestrator.engine.options import (
     split,
 )
 from orchestrator.engine.parts import Parts, Places
+from orchestrator.engine.priors import Priors
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.selection import Selection, Unused
 from orchestrator.engine.settlement import Settlement
 from orchestrator.engine.streaming import OnInterrupt, TextStream
+from orchestrator.engine.trials import Trials
 from orchestrator.engine.unary import answer
 from orchestrator.lifecycle.process import SubprocessLauncher
 from orchestrator.lifecycle.residency import ProcessResidency
@@ -76,9 +82,14 @@ from orchestrator.routing.availability import Availability
 from orchestrator.routing.breaker import BreakerPolicy
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.ejection import EjectionPolicy
+from orchestrator.routing.exploration import ExplorationLedger, Explored
+from orchestrator.routing.pacer import BudgetPacer
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import AUTO, Route, Routes
+from orchestrator.routing.segments import Segmenter
 from orchestrator.selectors import PrioritySelector, make_selector
+from orchestrator.selectors.experiment import Experiment, ExperimentPlan
+from orchestrator.store import LogWriter, Store
 
 __all__ = ["BY_PRIORITY", "Orchestrator"]
 
@@ -98,6 +109,8 @@ class Orchestrator:
         models: The pool to start with; more can be registered at any time.
         selector: Who chooses where a route names nobody else: an instance or a name.
         routes: Named policies; ``auto`` is taken where a request names none.
+        segmenter: Tells kinds of requests apart that name no task; None: they are all one.
+        experiments: Names behind which routes or models are compared; see `Experiment`.
         objective: What quality, money, time and failures are worth to each other.
         deadline_s: The whole time of a request that names none; of streams, until the first token.
         timeouts: How long each phase of one call may take.
@@ -105,6 +118,15 @@ class Orchestrator:
         breaker: When a model counts as unhealthy.
         ejection: How much of the pool may be out, and what happens when all of it is.
         budget_usd_per_day: A hard cap on spending per UTC day, or None.
+        pace_usd_per_day: What a UTC day is to cost: cost weighs the more the faster it is spent.
+            It refuses nobody. None is no pace.
+        exploration_usd_per_day: What exploring may cost in a UTC day; beyond it decisions are
+            greedy. inf only keeps the ledger, None keeps none.
+        evaluators: Who rates answers that nobody has rated: async functions, ours, or their names.
+        warm_start: Outcomes of elsewhere, or None; `orchestrator warm-start` reads tables of them.
+        prior_weight: Pulls that a declared quality, or a family's mean, counts for.
+        families: Patterns of keys such as ``openai:gpt-4o*``: a model that nobody has called yet
+            is believed to be as good as those that match the same one.
         transport: Sends HTTP; None is a client of our own.
         launcher: Starts the processes of local models; None starts real ones.
         restart: How long such a process rests after it has failed.
@@ -112,6 +134,7 @@ class Orchestrator:
         seed: Makes exploration and jitter repeatable.
         node: Name of this process in decision ids, letters and digits; None draws one.
         decision_limit: Decisions that late feedback can name.
+        store: Where every decision and the statistics are kept beyond this process, or None.
     """
 
     def __init__(
@@ -120,6 +143,8 @@ class Orchestrator:
         *,
         selector: Selector | str = "ucb",
         routes: Sequence[Route] = (),
+        segmenter: Segmenter | None = None,
+        experiments: Sequence[ExperimentPlan] = (),
         objective: Objective | None = None,
         deadline_s: float = 120.0,
         timeouts: Timeouts | None = None,
@@ -127,6 +152,12 @@ class Orchestrator:
         breaker: BreakerPolicy | None = None,
         ejection: EjectionPolicy | None = None,
         budget_usd_per_day: float | None = None,
+        pace_usd_per_day: float | None = None,
+        exploration_usd_per_day: float | None = None,
+        evaluators: Iterable[Evaluator | str | Mapping[str, Any]] = (),
+        warm_start: WarmStart | None = None,
+        prior_weight: float = 2.0,
+        families: Sequence[str] = (),
         transport: Transport | None = None,
         launcher: ProcessLauncher | None = None,
         restart: RestartPolicy | None = None,
@@ -134,6 +165,7 @@ class Orchestrator:
         seed: int | None = None,
         node: str | None = None,
         decision_limit: int = 100_000,
+        store: Store | None = None,
     ) -> None:
         if not deadline_s > 0:
             raise ConfigurationError(f"deadline_s must be above 0, not {deadline_s!r}")
@@ -154,15 +186,33 @@ class Orchestrator:
         self._routes = Routes(self.registry)
         self._routes.add([Route(name=BY_PRIORITY, selector=PrioritySelector()), *routes])
         self._recorder = Recorder(self._node, decision_limit)
+        self._store = store
+        self._writer: LogWriter | None = None
         self._availability = Availability(breaker, ejection)
         self._budget = (
             None
             if budget_usd_per_day is None
             else DailyBudget(budget_usd_per_day, self._clock.wall())
         )
+        self._exploration = (
+            None
+            if exploration_usd_per_day is None
+            else ExplorationLedger(exploration_usd_per_day, self._clock.wall())
+        )
+        pacer = None
+        if pace_usd_per_day is not None:  # from where it starts is said by the pool's prices
+            pacer = BudgetPacer(pace_usd_per_day, self._clock.wall(), start=1.0)
+        self._trials = Trials(experiments, self._recorder, self._say_if_wanted)
+        self._trials.check_free(self._routes.routes)
         estimator = TokenEstimator()
         settlement = Settlement(
-            self._recorder, self._availability, self.events, self._clock, self._rng, self._budget
+            self._recorder,
+            self._availability,
+            self.events,
+            self._clock,
+            self._rng,
+            self._budget,
+            pacer,
         )
         chooser = Chooser(
             self._node,
@@ -176,6 +226,9 @@ class Orchestrator:
             estimator=estimator,
             seed=seed,
             budget=self._budget,
+            pacer=pacer,
+            exploration=self._exploration,
+            priors=Priors(prior_weight, warm_start, families),
             on_notice=settlement.tell,
         )
         timeouts = timeouts or Timeouts()
@@ -191,18 +244,28 @@ class Orchestrator:
         self._membership = Membership(
             self.registry, places, self._residency, transport, self, self._say_if_wanted
         )
+        judging = [make_evaluator(wanted) for wanted in evaluators]
+        self._evaluations = (
+            Evaluations(judging, self, self._clock, self._rate_unrated, self._say_if_wanted)
+            if judging
+            else None
+        )
         self._parts = Parts(
             chooser=chooser,
             settlement=settlement,
+            trials=self._trials,
             places=places,
             bus=self.events,
             clock=self._clock,
             rng=self._rng,
             estimator=estimator,
             timeouts=timeouts,
+            evaluations=self._evaluations,
             attempts=attempts or AttemptPolicy(),
         )
-        self._asking = Asking(self._node, self._routes, self._recorder.statistics, self._deadline_s)
+        self._contexts = Contexts(self._recorder.statistics, segmenter)
+        self._contexts.read_by((self._selector, *(route.selector for route in routes)))
+        self._asking = Asking(self._node, self._routes, self._contexts, deadline_s, self._trials)
         self._unused = Unused(self._parts)
         self.register_models(models)
 
@@ -225,9 +288,16 @@ class Orchestrator:
         if self._tasks is not None:
             raise EngineClosedError("the engine is running already")
         async with AsyncExitStack() as exits:
+            # Before the task group: what is wrong with a store is no group of errors.
+            if self._store is not None:
+                exits.push_async_callback((await self._remember(self._store)).aclose)
             tasks = await exits.enter_async_context(anyio.create_task_group())
             await exits.enter_async_context(self._residency)
             self._exits, self._tasks = exits.pop_all(), tasks
+        if self._writer is not None:
+            tasks.start_soon(self._writer.run)
+        if self._evaluations is not None:
+            self._evaluations.start(tasks)
         if self.events.wants(EngineStarted):
             self._say(EngineStarted, node=self._node, models=self.registry.pool.keys)
         return self
@@ -241,6 +311,11 @@ class Orchestrator:
         assert self._tasks is not None
         self._unused.close()
         self._parts.deadlines.close()
+        if self._evaluations is not None:
+            self._evaluations.close()
+        if self._writer is not None:
+            await self._writer.aclose()
+            self._writer = self._recorder.sink = None
         self._tasks.cancel_scope.cancel()
         try:
             await self._exits.aclose()
@@ -302,12 +377,19 @@ class Orchestrator:
 
     def add_routes(self, routes: Sequence[Route]) -> None:
         """Add named policies, all or none; one of a known name takes its place."""
+        self._trials.check_free(route.name for route in routes)
+        self._contexts.read_by(route.selector for route in routes)
         self._routes.add(routes)
 
     @property
     def routes(self) -> tuple[str, ...]:
-        """Names of the routes."""
-        return tuple(self._routes.routes)
+        """Names of the routes, then of the experiments."""
+        return (*self._routes.routes, *self._trials.experiments)
+
+    @property
+    def experiments(self) -> Mapping[str, Experiment]:
+        """The experiments by name: ask one how it stands."""
+        return MappingProxyType(self._trials.experiments)
 
     def get_model_providers(self, model_type: ModelType | str) -> list[str]:
         """Return who serves a kind of work, in the order of preference."""
@@ -478,8 +560,18 @@ class Orchestrator:
             InvalidRequestError: The quality is not a number in [0, 1].
             UnknownDecisionError: No decision of this id is remembered.
         """
+        self._rate(decision_id, quality)
+
+    def _rate_unrated(self, decision: Decision, quality: float, evaluator: str) -> None:
+        """Take what an evaluator says, unless a caller has said something, or it is forgotten."""
+        known = self._recorder.log.find(decision.sequence, self._recorder.minute)
+        if known is not None and known.quality is None:
+            self._rate(decision.id, quality, evaluator)
+
+    def _rate(self, decision_id: str, quality: float, evaluator: str | None = None) -> None:
         self._recorder.advance(minute_of(self._clock.wall()))
         before, changed = self._recorder.rate(decision_id, quality)
+        self._trials.rated(decision_id, quality)
         if changed and self.events.wants(FeedbackRecorded):
             self._say(
                 FeedbackRecorded,
@@ -487,6 +579,7 @@ class Orchestrator:
                 model=before.key,
                 quality=float(quality),
                 corrected=before.quality is not None,
+                evaluator=evaluator,
             )
 
     # -- why -----------------------------------------------------------------------------------
@@ -587,6 +680,12 @@ class Orchestrator:
         """What the day's budget has paid so far, or None if there is no budget."""
         return None if self._budget is None else self._budget.spent(self._clock.wall())
 
+    @property
+    def explored_today(self) -> Explored | None:
+        """What exploring has cost and brought today, or None if no ledger is kept of it."""
+        ledger = self._exploration
+        return None if ledger is None else ledger.today(self._clock.wall())
+
     # -- events --------------------------------------------------------------------------------
 
     def on(self, kind: type[_E], handler: Callable[[_E], Awaitable[None] | object]) -> None:
@@ -601,6 +700,20 @@ class Orchestrator:
         self._running().start_soon(self.events.feed, kind, handler)
 
     # ------------------------------------------------------------------------------------------
+
+    async def _remember(self, store: Store) -> LogWriter:
+        """Read what was learned before, and write down what happens from now on."""
+        writer = LogWriter(store, self._recorder.statistics, self._clock, self.events)
+        try:
+            rows = await writer.open()
+        except BaseException:
+            await writer.aclose()
+            raise
+        self._recorder.advance(minute_of(self._clock.wall()))
+        self._recorder.merge(rows)
+        self._parts.chooser.forget()  # families may have a mean now
+        self._writer = self._recorder.sink = writer
+        return writer
 
     async def _warm_up(self, endpoint: Endpoint) -> None:
         from orchestrator.integrations.embedded import warm_up

@@ -16,7 +16,9 @@ from orchestrator.core.tokens import TokenEstimator
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.chooser import Chooser
 from orchestrator.engine.deadlines import Deadlines
+from orchestrator.engine.evaluation import Evaluations
 from orchestrator.engine.settlement import Settlement
+from orchestrator.engine.trials import Trials
 from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.retry_budget import RetryBudget
 
@@ -29,12 +31,14 @@ class Parts:
 
     chooser: Chooser
     settlement: Settlement
+    trials: Trials
     places: Places
     bus: EventBus
     clock: Clock
     rng: random.Random
     estimator: TokenEstimator
     timeouts: Timeouts
+    evaluations: Evaluations | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     attempts: AttemptPolicy = field(default_factory=AttemptPolicy)
     retry_budget: RetryBudget = field(default_factory=RetryBudget)

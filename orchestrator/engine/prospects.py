@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.core.clock import Clock
 from orchestrator.core.errors import InvalidRequestError
-from orchestrator.core.estimates import Estimates, FloatArray, Prior
+from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.objective import Objective, default_cost_weight
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.selector import BoolArray, Candidates, Selector
@@ -18,11 +18,14 @@ from orchestrator.core.tokens import TokenEstimator
 from orchestrator.core.views import View
 from orchestrator.engine.ask import Ask
 from orchestrator.engine.measures import Measures
+from orchestrator.engine.priors import Priors
 from orchestrator.engine.recorder import Recorder
 from orchestrator.routing.availability import Availability
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.derive import DEFAULT_OUTPUT_TOKENS, DEFAULT_PROMPT_TOKENS, Size
 from orchestrator.routing.eligibility import Eligibility, Measured, Screening
+from orchestrator.routing.exploration import explores
+from orchestrator.routing.pacer import BudgetPacer
 from orchestrator.routing.pool import Pool
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route, Routes
@@ -32,6 +35,7 @@ __all__ = ["Policy", "Prospect", "Prospects"]
 _UPDATE_EVERY_S: Final = 1.0
 """How old measured speeds, costs and token counts may be."""
 _KEPT: Final = 1024
+_MEAN_CALL: Final = Size(DEFAULT_PROMPT_TOKENS, DEFAULT_OUTPUT_TOKENS)
 _Key: TypeAlias = tuple[int, Size, str]
 
 
@@ -40,9 +44,18 @@ class Policy:
 
     Attributes:
         odds: `SamplingSelector.odds` of a selector that samples, or None.
+        explores: Whether its selector ever takes another model than the one believed best.
     """
 
-    __slots__ = ("_failure_weight", "cost_weight", "objective", "odds", "selector", "view")
+    __slots__ = (
+        "_failure_weight",
+        "cost_weight",
+        "explores",
+        "objective",
+        "odds",
+        "selector",
+        "view",
+    )
 
     def __init__(
         self, selector: Selector, view: View, objective: Objective, cost_weight: float
@@ -52,6 +65,7 @@ class Policy:
         self.objective = objective
         self.cost_weight = cost_weight
         self.odds = getattr(selector, "odds", None)
+        self.explores = explores(selector)
         # An array without axes: numpy takes half as long to multiply by it as by a number.
         self._failure_weight = np.array(objective.failure_weight)
 
@@ -80,14 +94,20 @@ class Prospect:
     __slots__ = ("cost", "first", "policy", "possible", "route", "screening", "usd")
 
     def __init__(
-        self, route: Route, policy: Policy, screening: Screening, usd: FloatArray, known: FloatArray
+        self,
+        route: Route,
+        policy: Policy,
+        screening: Screening,
+        cost_weight: float,
+        usd: FloatArray,
+        known: FloatArray,
     ) -> None:
         self.route = route
         self.policy = policy
         self.screening = screening
         self.usd = usd
         # An unknown price is no penalty: a limit on cost is a requirement, not an objective.
-        self.cost = np.where(screening.eligible, policy.cost_weight * known, np.inf)
+        self.cost = np.where(screening.eligible, cost_weight * known, np.inf)
         self.possible = bool(np.count_nonzero(screening.eligible))
         self.first = self.preferred(screening.eligible)
 
@@ -113,11 +133,13 @@ class Prospects:
         clock: Time.
         estimator: How each model's token counts compare with our estimates.
         budget: A cap on spending, or None.
-        prior_weight: Pulls that a model's declared quality counts for.
+        pacer: Makes cost weigh more while money goes too fast, or None.
+        priors: What is believed of models before their first call.
 
     Attributes:
         pool: The models as they are now.
         measures: What they cost and how fast they are.
+        pace: What the pacer adds to every cost weight, in points of quality per USD.
     """
 
     def __init__(
@@ -131,7 +153,8 @@ class Prospects:
         clock: Clock,
         estimator: TokenEstimator,
         budget: DailyBudget | None,
-        prior_weight: float,
+        pacer: BudgetPacer | None,
+        priors: Priors,
     ) -> None:
         self._registry = registry
         self._routes = routes
@@ -142,7 +165,9 @@ class Prospects:
         self._clock = clock
         self._estimator = estimator
         self._budget = budget
-        self._prior_weight = prior_weight
+        self._pacer = pacer
+        self._priors = priors
+        self.pace = 0.0
         self._update_at = -float("inf")
         self.adopt()
 
@@ -157,6 +182,8 @@ class Prospects:
             self._recorder.advance(minute_of(self._clock.wall()))
             self.measures.update(self._recorder.base.total)
             self._eligibility.window = self.measures.window
+            if self._pacer is not None:
+                self.pace = self._pacer.multiplier(self._clock.wall())
             self._kept.clear()
             self._update_at = now + _UPDATE_EVERY_S
         return now
@@ -166,9 +193,14 @@ class Prospects:
         self.pool: Pool = self._registry.pool
         self._eligibility = Eligibility(self.pool, self._registry)
         self._availability.arrange(self.pool)
-        self._recorder.arrange(self.pool.keys, self._prior())
+        prior = self._priors.of(self.pool, self._recorder.totals)
+        self._recorder.arrange(self.pool.keys, prior)
         self.measures = Measures(self.pool, self._estimator, self._recorder.base.total)
         self._eligibility.window = self.measures.window
+        if self._pacer is not None:
+            # Nothing costs anything where there is no weight, so any start will do.
+            weight = default_cost_weight(self.measures.most_usd(_MEAN_CALL))
+            self._pacer.start = weight or self._pacer.start
         self._forget_routes()
 
     def of(self, ask: Ask, spent_usd: float = 0.0) -> Iterator[Prospect]:
@@ -224,6 +256,7 @@ class Prospects:
             pool.streaming,
             self.measures.speed,
             ask.features,
+            pool.keys,
         )
 
     def policy(self, route: Route) -> Policy:
@@ -234,8 +267,7 @@ class Prospects:
             objective = route.objective or self._objective
             weight = objective.cost_weight
             if weight is None:
-                mean = Size(DEFAULT_PROMPT_TOKENS, DEFAULT_OUTPUT_TOKENS)
-                weight = default_cost_weight(self.measures.most_usd(mean))
+                weight = default_cost_weight(self.measures.most_usd(_MEAN_CALL))
             policy = Policy(selector, self._recorder.view_for(selector), objective, weight)
             self._policies[route.name] = policy
         return policy
@@ -248,7 +280,9 @@ class Prospects:
         needs = needs.joined(route.requirements)
         measured = self._measured(needs, size, spent_usd)
         screening = self._eligibility.screen(needs, self._routes.candidates(route), measured)
-        return Prospect(route, self.policy(route), screening, *self.measures.mean_usd(size))
+        policy = self.policy(route)
+        weight = policy.cost_weight + self.pace
+        return Prospect(route, policy, screening, weight, *self.measures.mean_usd(size))
 
     def _measured(self, needs: Requirements, size: Size, spent_usd: float) -> Measured:
         budget, measures = self._budget, self.measures
@@ -268,15 +302,6 @@ class Prospects:
             output,
             budget.limit_usd,
             budget.ends_in_s(wall),
-        )
-
-    def _prior(self) -> Prior | None:
-        declared = [model.spec.quality for model in self.pool.models]
-        if all(quality is None for quality in declared):
-            return None
-        return Prior(
-            np.array([0.0 if q is None else self._prior_weight for q in declared]),
-            np.array([0.5 if q is None else q for q in declared]),
         )
 
     def _forget_routes(self) -> None:

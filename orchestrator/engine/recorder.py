@@ -8,8 +8,9 @@ from typing import TypeAlias
 
 from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
-from orchestrator.core.estimates import Prior
-from orchestrator.core.selector import Selector
+from orchestrator.core.estimates import FloatArray, Prior
+from orchestrator.core.ports import DecisionSink
+from orchestrator.core.selector import Selector, UpdatedSelector
 from orchestrator.core.statistics import COLUMNS, Column, Outcome, RowId, Statistics
 from orchestrator.core.views import ALL, Memory, View
 from orchestrator.engine.decision_log import DecisionLog, Remembered
@@ -18,7 +19,8 @@ __all__ = ["Recorder"]
 
 _OPENED = ((Column.OPENED, 1.0),)
 _EXPIRED = ((Column.EXPIRED, 1.0),)
-_ViewKey: TypeAlias = tuple[Memory, bool, str | None]
+_UNUSED = Outcome(False)
+_ViewKey: TypeAlias = tuple[Memory, bool, int]
 
 
 class Recorder:
@@ -32,17 +34,24 @@ class Recorder:
     def __init__(self, node: str, limit: int = 100_000) -> None:
         self.statistics = Statistics(node)
         self.log = DecisionLog(limit)
+        self.sink: DecisionSink | None = None
+        """What keeps the log beyond this process, while there is one."""
         self.keys: tuple[str, ...] = ()
         self.minute = 0
         self._prior: Prior | None = None
+        self._learners: list[UpdatedSelector] = []
+        """Users' selectors that keep by themselves what they learn."""
+        self._features: dict[int, FloatArray] = {}
+        """Of decisions whose outcome or quality is yet to come, by their sequence."""
         self.base = View(ALL, ())
         """Everything ever seen, which no selector's memory shortens: speeds and token counts."""
-        self._views: dict[_ViewKey, View] = {(ALL, False, None): self.base}
+        self._views: dict[_ViewKey, View] = {(ALL, False, 0): self.base}
 
     def view_for(self, selector: Selector) -> View:
         """Return the view that a selector reads, kept current from now on."""
-        extra = selector.name if selector.n_extra else None
-        key = (selector.memory, selector.segmented, extra)
+        if isinstance(selector, UpdatedSelector) and selector not in self._learners:
+            self._learners.append(selector)
+        key = (selector.memory, selector.segmented, selector.n_extra)
         view = self._views.get(key)
         if view is None:
             view = View(
@@ -63,7 +72,7 @@ class Recorder:
         new = set(keys) - set(self.keys)
         self.keys, self._prior = tuple(keys), prior
         self._views = {key: view.rearrange(self.keys, prior) for key, view in self._views.items()}
-        self.base = self._views[ALL, False, None]
+        self.base = self._views[ALL, False, 0]
         # A model that comes back finds what is known of it in the rows.
         known = [(i, row.sums) for i, row in self.statistics.rows() if i.model in new]
         for view in self._views.values():
@@ -82,22 +91,40 @@ class Recorder:
 
     # -- one decision --------------------------------------------------------------------------
 
-    def open(self, decision: Decision) -> None:
-        """A pull has begun."""
+    def open(self, decision: Decision, features: FloatArray | None = None) -> None:
+        """A pull has begun, for a request with this feature vector."""
         self.statistics.add(decision.bucket, decision.segment, decision.key, _OPENED)
         for view in self._views.values():
             view.open(decision.bucket, decision.segment, decision.arm)
         self.log.append(decision)
+        if features is not None:
+            self._features[decision.sequence] = features
+            self._features.pop(decision.sequence - self.log.limit, None)
+        if self.sink is not None:
+            self.sink.decided(decision, features)
 
-    def close(self, decision: Decision, outcome: Outcome) -> None:
-        """The pull has ended; a second end changes nothing."""
+    def close(self, decision: Decision, outcome: Outcome, error: str | None = None) -> None:
+        """The pull has ended, with this kind of failure; a second end changes nothing."""
         if self.log.close(decision.sequence):
-            self._add(decision.bucket, decision.segment, decision.key, outcome.deltas())
+            if self.sink is not None:
+                self.sink.ended(decision, outcome, error)
+            self._add(
+                decision.bucket,
+                decision.segment,
+                decision.key,
+                outcome.deltas(),
+                self._features.get(decision.sequence),
+            )
+            for learner in self._learners:
+                learner.update(decision.key, float(outcome.ok), outcome)
 
-    def expire(self, decision: Decision, cost_usd: float = 0.0) -> bool:
+    def expire(self, decision: Decision, outcome: Outcome = _UNUSED, error: str = "unused") -> bool:
         """The pull will never end, and counts neither way; False if it had ended already."""
+        cost_usd = outcome.cost_usd
         expired = self.log.close(decision.sequence)
         if expired:
+            if self.sink is not None:
+                self.sink.ended(decision, outcome, error, False)
             deltas = [*_EXPIRED, (Column.COST, cost_usd)] if cost_usd else _EXPIRED
             self._add(decision.bucket, decision.segment, decision.key, deltas)
         return expired
@@ -135,7 +162,12 @@ class Recorder:
             (Column.QUALITY_SQ, quality**2 - (was or 0.0) ** 2),
         ]
         self.log.rate(parsed[2], quality)
-        self._add(known.minute, known.segment, known.key, deltas)
+        if self.sink is not None:
+            self.sink.rated(decision_id, quality, was is not None)
+        features = self._features.get(parsed[2])
+        self._add(known.minute, known.segment, known.key, deltas, features)
+        for learner in self._learners:
+            learner.update(known.key, quality)
         self._judge_alike()
         return known, True
 
@@ -149,6 +181,8 @@ class Recorder:
         """Forget every outcome; decisions can still be named, and then count anew."""
         self.statistics.forget()
         self.log.forget_qualities()
+        if self.sink is not None:
+            self.sink.forgot()
         for view in self._views.values():
             view.clear()
             view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
@@ -176,8 +210,13 @@ class Recorder:
                 view.rate_quality()
 
     def _add(
-        self, minute: int, segment: str, key: str, deltas: Sequence[tuple[int, float]]
+        self,
+        minute: int,
+        segment: str,
+        key: str,
+        deltas: Sequence[tuple[int, float]],
+        features: FloatArray | None = None,
     ) -> None:
         self.statistics.add(minute, segment, key, deltas)
         for view in self._views.values():
-            view.add(minute, segment, key, deltas)
+            view.add(minute, segment, key, deltas, features)

@@ -25,6 +25,7 @@ from orchestrator.engine.recorder import Recorder
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.consequences import Consequence, consequence_of, retryable_statuses
+from orchestrator.routing.pacer import BudgetPacer
 
 __all__ = ["Settlement"]
 
@@ -40,6 +41,7 @@ class Settlement:
         clock: Clock,
         rng: random.Random,
         budget: DailyBudget | None = None,
+        pacer: BudgetPacer | None = None,
     ) -> None:
         self._recorder = recorder
         self._availability = availability
@@ -47,6 +49,7 @@ class Settlement:
         self._clock = clock
         self._rng = rng
         self._budget = budget
+        self._pacer = pacer
 
     def answered(
         self,
@@ -115,11 +118,13 @@ class Settlement:
         consequence = consequence_of(error, retryable_statuses(model.provider))
         usd = 0.0 if usage is None else _usd(model, usage)
         self._settle_money(decision, usd)
+        kind = error.classification.value if isinstance(error, ModelError) else "unexpected"
+        outcome = _failure(usd, usage, latency_s)
         if consequence.try_another:
-            self._recorder.close(decision, Outcome(False, usd))
+            self._recorder.close(decision, outcome, kind)
         else:
             # The caller's fault is no outcome of the model.
-            self._recorder.expire(decision, usd)
+            self._recorder.expire(decision, outcome, kind)
         for notice in self._availability.failure(
             model.spec,
             decision.ticket,
@@ -130,7 +135,6 @@ class Settlement:
             cause_id,
         ):
             self.tell(notice)
-        kind = error.classification.value if isinstance(error, ModelError) else "unexpected"
         self._say_failed(decision, latency_s, usd, kind, str(error))
         return consequence, usd
 
@@ -150,12 +154,13 @@ class Settlement:
         """
         usd = 0.0 if usage is None else _usd(model, usage)
         self._settle_money(decision, usd)
-        if late:
-            self._recorder.close(decision, Outcome(False, usd))
-        else:
-            self._recorder.expire(decision, usd)
-        self._availability.neutral(decision.key, decision.ticket, self._clock.monotonic())
         kind = "deadline" if late else "cancelled"
+        outcome = _failure(usd, usage, latency_s)
+        if late:
+            self._recorder.close(decision, outcome, kind)
+        else:
+            self._recorder.expire(decision, outcome, kind)
+        self._availability.neutral(decision.key, decision.ticket, self._clock.monotonic())
         self._say_failed(decision, latency_s, usd, kind, "the deadline passed" if late else kind)
         return usd
 
@@ -175,6 +180,8 @@ class Settlement:
 
     def _settle_money(self, decision: Decision, usd: float) -> None:
         budget = self._budget
+        if self._pacer is not None and usd:
+            self._pacer.spend(usd, self._clock.wall())
         if budget is None:
             return
         wall = self._clock.wall()
@@ -223,6 +230,13 @@ class Settlement:
 
     def _publish(self, kind: Callable[..., Event], **facts: object) -> None:
         self._bus.publish(kind(at=self._clock.monotonic(), wall=self._clock.wall(), **facts))
+
+
+def _failure(usd: float, usage: Usage | None, latency_s: float) -> Outcome:
+    """Return the outcome of a call that did not end well; only its cost enters the statistics."""
+    if usage is None:
+        return Outcome(False, usd, seconds=latency_s)
+    return Outcome(False, usd, usage.prompt_tokens, usage.completion_tokens, latency_s)
 
 
 def _usd(model: Model, usage: Usage) -> float:

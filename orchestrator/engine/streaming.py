@@ -284,6 +284,8 @@ class TextStream:
             first_token_s=self._first_token_s,
             answer=answer.whole(usage),
         )
+        if self._parts.evaluations is not None:
+            self._parts.evaluations.offer(chosen.decision, self._asked, self._result.answer)
 
     async def _abandon(self, *, late: bool = False) -> None:
         """Settle a call that nobody waits for any more, and close it."""

@@ -77,6 +77,8 @@ async def _answer(parts: Parts, attempts: Attempts, params: Params, deadline: De
             attempts.answered(chosen, usage)
             if found.usage is None:
                 found = replace(found, usage=usage)
+            if parts.evaluations is not None:
+                parts.evaluations.offer(chosen.decision, params, found)
             return _result(found, chosen, attempts)
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Orchestrator
-from orchestrator.config.sections import EngineSection, ServerSection
+from orchestrator.config.sections import (
+    BudgetSection,
+    EngineSection,
+    QualitySection,
+    Section,
+    SelectionSection,
+    ServerSection,
+    StoreSection,
+)
 from orchestrator.core.errors import ConfigurationError
 from tests.config.files import written
 from tests.conftest import require
@@ -46,9 +54,17 @@ def test_the_python_of_the_page_runs_on_its_first_file(
 
 
 def test_the_page_names_every_setting_of_the_engine_and_the_server():
-    for section in (EngineSection, ServerSection):
+    for section in (EngineSection, ServerSection, StoreSection):
         for name in section.model_fields:
             assert f"`{name}`" in PAGE
+    learning: dict[str, type[Section]] = {
+        "selection": SelectionSection,
+        "quality": QualitySection,
+        "budget": BudgetSection,
+    }
+    for table, tabled in learning.items():
+        for name in tabled.model_fields:
+            assert f"`{table}.{name}`" in PAGE
 
 
 @pytest.mark.parametrize("line", MISTAKES)

@@ -7,6 +7,7 @@ import pytest
 from orchestrator import CostBasedSelector, Objective, Orchestrator, Route, UCBModelSelector
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.views import Memory
+from orchestrator.selectors.experiment import ExperimentPlan
 from tests.config.files import OPENAI, built, refusal, written
 
 MODELS = f"""{OPENAI}
@@ -31,6 +32,7 @@ requirements = { capabilities = ["vision"], max_cost = 0.05, min_speed = 10, pre
 selector = { name = "cost", prefer_local_models = true }
 objective = { latency_weight = 0.1 }
 fallback = ["auto", "gpt-4o-mini"]
+affinity_s = 600
 """
 
     route = routes(tmp_path, text)["careful"]
@@ -48,6 +50,7 @@ fallback = ["auto", "gpt-4o-mini"]
     assert route.selector.prefer_local_models
     assert route.objective == Objective(latency_weight=0.1)
     assert route.fallback == ("auto", "gpt-4o-mini")
+    assert route.affinity_s == 600
 
 
 def test_a_selector_takes_its_options_from_the_file(tmp_path: Path):
@@ -74,6 +77,10 @@ def test_a_selector_takes_its_options_from_the_file(tmp_path: Path):
             "routes.a.fallback[0]: there is no model or route 'aut': did you mean 'auto'?",
         ),
         (
+            "[routes.a]\naffinity_s = -1",
+            "routes.a.affinity_s should be greater than or equal to 0, not -1",
+        ),
+        (
             "[routes.a.requirements]\nmax_cost = -1",
             "routes.a.requirements: max_cost must be at least 0, not -1.0",
         ),
@@ -96,6 +103,52 @@ def test_a_selector_takes_its_options_from_the_file(tmp_path: Path):
     ],
 )
 def test_a_route_that_means_nothing_says_where_and_why(tmp_path: Path, text: str, message: str):
+    assert refusal(tmp_path, MODELS + text).startswith(f"orchestrator.toml: {message}")
+
+
+def test_an_experiment_compares_routes_and_models(tmp_path: Path):
+    text = """
+[routes.careful]
+models = ["best"]
+[experiments.bigger]
+variants = ["gpt-4o-mini", "careful"]
+split = [0.9, 0.1]
+min_effect = 0.02
+max_units = 5000
+"""
+
+    orchestrator = Orchestrator.from_config(written(tmp_path, MODELS + text))
+
+    assert orchestrator.experiments["bigger"].plan == ExperimentPlan(
+        name="bigger",
+        variants=("gpt-4o-mini", "careful"),
+        split=(0.9, 0.1),
+        min_effect=0.02,
+        max_units=5000,
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[experiments.e]\nvariants = ["best", "bets"]',
+            "experiments.e.variants[1]: there is no model 'bets': did you mean 'best'?",
+        ),
+        (
+            '[experiments.auto]\nvariants = ["best", "gpt-4o-mini"]',
+            "experiments.auto: there is a route 'auto' already",
+        ),
+        (
+            '[experiments.e]\nvariants = ["best", "auto"]\nsplit = [0.9, 0.2]',
+            "experiments.e: split must be 2 shares above 0 that sum to 1, not (0.9, 0.2)",
+        ),
+        ('[experiments.e]\nvariants = ["best"]', "experiments.e: variants must be two or more"),
+    ],
+)
+def test_an_experiment_that_cannot_be_carried_out_says_where_and_why(
+    tmp_path: Path, text: str, message: str
+):
     assert refusal(tmp_path, MODELS + text).startswith(f"orchestrator.toml: {message}")
 
 

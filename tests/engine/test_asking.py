@@ -8,19 +8,25 @@ from orchestrator.core.capabilities import capability_names
 from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.params import EmbeddingParams, OwnParams, TextGenerationParams
 from orchestrator.core.statistics import MAX_SEGMENTS, OTHER_SEGMENT, Statistics
-from orchestrator.engine.asking import DEFAULT_SEGMENT, Asking
+from orchestrator.engine.asking import Asking
+from orchestrator.engine.contexts import DEFAULT_SEGMENT, Contexts
 from orchestrator.engine.options import split
+from orchestrator.engine.recorder import Recorder
+from orchestrator.engine.trials import Trials
 from orchestrator.routing.derive import Size, size_of
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Routes
+from orchestrator.routing.text_features import word_features
+from orchestrator.selectors import LinUCBSelector
 from tests.routing.pools import model
 
 HELLO = TextGenerationParams(prompt="hello", max_tokens=50)
 
 
-def asking() -> Asking:
+def asking(contexts: Contexts | None = None) -> Asking:
     registry = ModelRegistry([model("a:x")])
-    return Asking("n", Routes(registry), Statistics("n"), 120.0)
+    trials = Trials((), Recorder("n"), lambda kind, **facts: None)
+    return Asking("n", Routes(registry), contexts or Contexts(Statistics("n")), 120.0, trials)
 
 
 def test_keywords_go_to_whom_they_concern():
@@ -125,6 +131,22 @@ def test_a_selection_whose_request_is_known_demands_both():
     assert (narrowed.deadline_s, narrowed.what) == (9.0, "text")
     assert narrowed.request_id == selected.request_id
     assert ask.narrowed(selected, HELLO, again=True).request_id == "r-n-2"
+
+
+def test_a_selection_whose_request_is_known_has_the_features_of_its_text_or_its_own():
+    contexts = Contexts(Statistics("n"))
+    contexts.read_by([LinUCBSelector(2)])
+    ask = asking(contexts)
+    own = ask.for_selection({"context": {"features": [3.0, 4.0]}})
+    none = ask.for_selection({})
+
+    found, kept = ask.narrowed(none, HELLO).features, ask.narrowed(own, HELLO).features
+
+    assert none.features is None
+    assert found is not None
+    assert (found == word_features("hello", 2)).all()
+    assert kept is not None
+    assert kept.tolist() == [3.0, 4.0]
 
 
 def test_an_option_that_nobody_knows_is_refused():

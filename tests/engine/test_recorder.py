@@ -121,7 +121,7 @@ def test_the_same_end_twice_counts_once():
 def test_a_pull_that_expires_counts_neither_way_but_costs_what_it_cost():
     desk = Desk()
 
-    assert desk.recorder.expire(desk.decide(), 0.25)
+    assert desk.recorder.expire(desk.decide(), Outcome(False, 0.25))
 
     assert (desk.total()["calls"], desk.total()["cost"]) == (0, 0.25)
     assert desk.seen("a:x", "trials") == 0

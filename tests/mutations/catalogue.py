@@ -199,8 +199,8 @@ MUTATIONS = (
     Mutation(
         "an explored model is said to be impossible",
         "orchestrator.core.decisions:Decision.propensity",
-        "share = self.floor / int(np.count_nonzero(self._eligible))",
-        "share = 0.0",
+        "spread = self.floor / int(np.count_nonzero(self.eligible))",
+        "spread = 0.0",
         "says_how_likely_each_choice_was",
     ),
     # -- what providers see
@@ -300,8 +300,8 @@ MUTATIONS = (
     Mutation(
         "what failed calls cost is forgotten",
         f"{_SETTLEMENT}.failed",
-        "self._recorder.close(decision, Outcome(False, usd))",
-        "self._recorder.close(decision, Outcome(False))",
+        "self._recorder.close(decision, outcome, kind)",
+        "self._recorder.close(decision, Outcome(False), kind)",
         "adds_up",
     ),
     Mutation(

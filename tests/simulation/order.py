@@ -69,7 +69,7 @@ def says_how_likely_each_choice_was(evidence: Evidence) -> Iterator[str]:
     for _, event in evidence.trace.events:
         if isinstance(event, ModelSelected):
             propensity = event.propensity
-            if propensity is None or not 0 < propensity <= 1:
+            if not 0 < propensity <= 1:
                 yield f"{event} has no propensity in (0, 1]"
 
 

@@ -61,7 +61,7 @@ async def one_call(orchestrator: Orchestrator) -> None:
     assert_type(result.text, str)
     assert_type(result.usage, Usage)
     assert_type(result.decision, Decision)
-    assert_type(result.decision.propensity, float | None)
+    assert_type(result.decision.propensity, float)
 
     await orchestrator.generate([{"role": "user", "content": "Hello"}], route="fast")
     await orchestrator.generate(TextGenerationParams(prompt="Hello"), context={"task": "code"})
