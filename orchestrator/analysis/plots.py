@@ -116,11 +116,14 @@ def draw_pareto(
     """Draw quality against cost: single models as named dots, policies as points with their hull.
 
     Args:
-        axes: Cost goes along a logarithmic axis.
-        models: Mean cost in USD, above 0, and mean quality of each.
+        axes: Cost goes along a logarithmic axis, unless a model is free.
+        models: Mean cost in USD and mean quality of each.
         policies: Such points of each policy, shape ``(n_points, 2)``.
     """
-    axes.set(xlabel="mean cost of a request, USD", ylabel="mean quality", xscale="log")
+    costs = [usd for usd, _ in models.values()]
+    cheapest, dearest = min(costs), max(costs)
+    axes.set(xlabel="mean cost of a request, USD", ylabel="mean quality")
+    axes.set_xscale("log" if cheapest else "linear")
     for number, (name, points) in enumerate(policies.items(), start=1):
         colour, dash = _style(number)
         spots, line = np.asarray(points), hull(points)
@@ -128,8 +131,7 @@ def draw_pareto(
         axes.plot(spots[:, 0], spots[:, 1], "o", color=colour, markersize=4, alpha=0.6)
     line = hull(list(models.values()))
     axes.plot(line[:, 0], line[:, 1], ":", color=COLOURS[0], label="a mix of single models")
-    costs = [usd for usd, _ in models.values()]
-    edge = min(costs) * (max(costs) / min(costs)) ** 0.9
+    edge = cheapest**0.1 * dearest**0.9 if cheapest else 0.9 * dearest
     for name, (usd, quality) in models.items():
         axes.plot(usd, quality, "s", color=COLOURS[0], markersize=6)
         # At the right edge there is no room for a long name.

@@ -98,7 +98,7 @@ class SelectorSection(Section):
     model_config = ConfigDict(extra="allow")
 
     name: str
-    """ucb, ucb1, kl-ucb, cost, performance, priority, or one that a package registers."""
+    """default, ucb, thompson, cost, priority, ..., or one that a package registers."""
 
     @model_validator(mode="before")
     @classmethod
@@ -120,7 +120,7 @@ class SelectorSection(Section):
 class EngineSection(Section):
     """How requests are decided and carried out."""
 
-    selector: SelectorSection = SelectorSection(name="ucb")
+    selector: SelectorSection = SelectorSection(name="default")
     """Who chooses where a route names nobody else."""
     objective: Annotated[Objective, Checked] = Objective()
     """What quality, money, time and failures are worth to each other."""

@@ -26,7 +26,7 @@ from orchestrator.routing.affinity import AFFINITY, Affinity
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.derive import Size
-from orchestrator.routing.exploration import ExplorationLedger, believed
+from orchestrator.routing.exploration import ExplorationLedger, believed, utility
 from orchestrator.routing.pacer import BudgetPacer
 from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
@@ -228,6 +228,9 @@ class Chooser:
             if np.count_nonzero(eligible):
                 evidence = policy.view.evidence(ask.segment)
                 scores = policy.selector.scores(evidence, known, np.random.default_rng(0))
+                ledger = self._exploration if policy.explores else None
+                if ledger is not None and ledger.exhausted(self._clock.wall()):
+                    scores = utility(evidence, known)
             verdicts.append(
                 Verdict(
                     prospect.route,
@@ -295,7 +298,7 @@ class Chooser:
         floor, odds = (0.0, None) if forced else (selector.floor, policy.odds)
         ledger = self._exploration if policy.explores and not forced else None
         if ledger is not None and ledger.exhausted(self._clock.wall()):
-            scores = believed(evidence, candidates) - candidates.penalty
+            scores = utility(evidence, candidates)
             floor, odds, ledger = 0.0, None, None
         else:
             scores = selector.scores(evidence, candidates, self._generator)

@@ -1,4 +1,4 @@
-"""Who is in the pool, and what comes and goes with a model: its transport, its place, its process."""
+"""Who is in the pool, and what comes and goes with a model."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ class Orchestrator:
         self,
         models: Iterable[Model] = (),
         *,
-        selector: Selector | str = "ucb",
+        selector: Selector | str = "default",
         routes: Sequence[Route] = (),
         segmenter: Segmenter | None = None,
         experiments: Sequence[ExperimentPlan] = (),

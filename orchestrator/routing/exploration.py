@@ -10,7 +10,7 @@ from orchestrator.core.estimates import FloatArray
 from orchestrator.core.selector import Candidates, Selector
 from orchestrator.core.views import Evidence
 
-__all__ = ["ExplorationLedger", "Explored", "believed", "explores"]
+__all__ = ["ExplorationLedger", "Explored", "believed", "explores", "utility"]
 
 _DAY_S: Final = 86_400
 
@@ -94,6 +94,11 @@ def believed(evidence: Evidence, candidates: Candidates) -> FloatArray:
     if evidence.extra is not None:
         return evidence.extra.predict(candidates.features)[0]
     return (evidence.pooled or evidence.total).mean
+
+
+def utility(evidence: Evidence, candidates: Candidates) -> FloatArray:
+    """Return what a greedy decision maximises: posterior mean - penalty; as `believed`."""
+    return believed(evidence, candidates) - candidates.penalty
 
 
 def explores(selector: Selector) -> bool:

@@ -114,6 +114,12 @@ def test_the_hull_of_a_policy_is_drawn_beside_the_mix_of_single_models(axes: Any
     assert {text.get_text() for text in axes.texts} == {"cheap", "dear"}
 
 
+def test_where_a_model_is_free_costs_go_along_a_linear_axis(axes: Any):
+    draw_pareto(axes, {"free": (0.0, 0.2), "dear": (4.0, 0.8)}, {})
+
+    assert axes.get_xscale() == "linear"
+
+
 def test_an_estimate_without_an_interval_is_a_hollow_dot(axes: Any):
     draw_estimates(axes, {"known": (0.5, (0.4, 0.6)), "unknown": (0.7, None)}, reference=(0.4, "t"))
 

@@ -59,6 +59,8 @@ async def test_at_the_cap_decisions_are_greedy_and_say_so_until_midnight():
             assert (decision.floor, decision.propensity, decision.greedy) == (0.0, 1.0, True)
             assert decision.scores == {"p:good": 0.75, "p:bad": 0.25}
             assert decision.selector == "random"
+        explained = {row.key: row.score for row in orchestrator.explain("hi").models}
+        assert explained == {"p:good": 0.75, "p:bad": 0.25}
 
         await asyncio.sleep(86_400 - orchestrator._clock.wall() % 86_400)
         assert {(await orchestrator.select_model(**SIZE)).key for _ in range(20)} == {
