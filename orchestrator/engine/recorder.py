@@ -46,6 +46,8 @@ class Recorder:
         self.base = View(ALL, ())
         """Everything ever seen, which no selector's memory shortens: speeds and token counts."""
         self._views: dict[_ViewKey, View] = {(ALL, False, 0): self.base}
+        self._read: dict[_ViewKey, View] = {}
+        """Those of selectors, which count pulls that have begun."""
 
     def view_for(self, selector: Selector) -> View:
         """Return the view that a selector reads, kept current from now on."""
@@ -53,6 +55,12 @@ class Recorder:
             self._learners.append(selector)
         key = (selector.memory, selector.segmented, selector.n_extra)
         view = self._views.get(key)
+        if view is self.base and view not in self._read.values():
+            # Nobody's optimism read it, so it was not told of pulls that have begun: the rows were.
+            view.clear()
+            view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
+            self._read[key] = view
+            self._judge_alike()
         if view is None:
             view = View(
                 selector.memory,
@@ -63,7 +71,7 @@ class Recorder:
             )
             view.advance(self.minute)
             view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
-            self._views[key] = view
+            self._views[key] = self._read[key] = view
             self._judge_alike()
         return view
 
@@ -73,6 +81,7 @@ class Recorder:
         self.keys, self._prior = tuple(keys), prior
         self._views = {key: view.rearrange(self.keys, prior) for key, view in self._views.items()}
         self.base = self._views[ALL, False, 0]
+        self._read = {key: self._views[key] for key in self._read}
         # A model that comes back finds what is known of it in the rows.
         known = [(i, row.sums) for i, row in self.statistics.rows() if i.model in new]
         for view in self._views.values():
@@ -94,7 +103,7 @@ class Recorder:
     def open(self, decision: Decision, features: FloatArray | None = None) -> None:
         """A pull has begun, for a request with this feature vector."""
         self.statistics.add(decision.bucket, decision.segment, decision.key, _OPENED)
-        for view in self._views.values():
+        for view in self._read.values():
             view.open(decision.bucket, decision.segment, decision.arm)
         self.log.append(decision)
         if features is not None:
