@@ -6,11 +6,11 @@ BIN := .venv/bin
 READY := .venv/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-long check bench model
+.PHONY: help run test test-long check bench bench-selection notebooks model
 
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.* ## \(.*\)/\1:\2/p' Makefile | while IFS=: read -r name text; do \
-		printf 'make %-10s %s\n' "$$name" "$$text"; done
+		printf 'make %-15s %s\n' "$$name" "$$text"; done
 
 run: model ## Serve three arms of a small local model on 127.0.0.1:3001
 	$(BIN)/orchestrator serve --config examples/smollm2.toml
@@ -30,6 +30,12 @@ check: $(READY) ## Lint, types, import arrows, exports, packaging
 
 bench: model ## Measure
 	$(BIN)/python -m benchmarks
+
+bench-selection: $(READY) ## Measure how well selectors choose; DATA=folder of outcome tables
+	$(BIN)/python -m benchmarks.learning $(if $(DATA),--data $(DATA))
+
+notebooks: $(READY) ## Run the notebooks and keep what they show
+	$(BIN)/pytest --overwrite notebooks
 
 # Quick when the model is already in the data folder.
 model: $(READY) ## Fetch the small local model

@@ -8,7 +8,10 @@ from typing import Final
 
 from benchmarks.harness import Benchmark
 
-NAMES: Final = ("imports", "selection", "outcomes", "events", "completion", "gateway")
+NAMES: Final = (
+    *("imports", "selection", "policies", "outcomes", "simulation"),
+    *("events", "completion", "gateway"),
+)
 
 
 def main() -> None:

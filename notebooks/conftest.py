@@ -1,0 +1,6 @@
+"""What notebooks find when they run as tests: no log and no table but their own."""
+
+import os
+
+os.environ["DECISIONS"] = ""
+os.environ.pop("OUTCOMES", None)
