@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, overload
 
 import anyio
 from anyio.abc import TaskGroup
@@ -89,7 +89,9 @@ from orchestrator.routing.routes import AUTO, Route, Routes
 from orchestrator.routing.segments import Segmenter
 from orchestrator.selectors import PrioritySelector, make_selector
 from orchestrator.selectors.experiment import Experiment, ExperimentPlan
-from orchestrator.store import LogWriter, Store
+
+if TYPE_CHECKING:
+    from orchestrator.store import LogWriter, Store
 
 __all__ = ["BY_PRIORITY", "Orchestrator"]
 
@@ -703,6 +705,8 @@ class Orchestrator:
 
     async def _remember(self, store: Store) -> LogWriter:
         """Read what was learned before, and write down what happens from now on."""
+        from orchestrator.store import LogWriter  # only where something is to be kept
+
         writer = LogWriter(store, self._recorder.statistics, self._clock, self.events)
         try:
             rows = await writer.open()
