@@ -120,7 +120,7 @@ class SelectorSection(Section):
 class EngineSection(Section):
     """How requests are decided and carried out."""
 
-    selector: SelectorSection = SelectorSection(name="default")
+    selector: SelectorSection = SelectorSection(name="ucb")
     """Who chooses where a route names nobody else."""
     objective: Annotated[Objective, Checked] = Objective()
     """What quality, money, time and failures are worth to each other."""

@@ -143,7 +143,7 @@ class Orchestrator:
         self,
         models: Iterable[Model] = (),
         *,
-        selector: Selector | str = "default",
+        selector: Selector | str = "ucb",
         routes: Sequence[Route] = (),
         segmenter: Segmenter | None = None,
         experiments: Sequence[ExperimentPlan] = (),
