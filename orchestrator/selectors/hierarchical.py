@@ -1,4 +1,4 @@
-"""The default: optimism over segments that help each other, of arms that may change."""
+"""Optimism over segments that help each other, of arms that may change."""
 
 from __future__ import annotations
 
