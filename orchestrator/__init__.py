@@ -6,7 +6,7 @@
         result = await orchestrator.generate("Hello", max_cost=0.01)
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.core.capabilities import ModelCapabilities
 from orchestrator.core.decisions import Decision, Refusal, RefusalCode
@@ -30,6 +30,7 @@ from orchestrator.core.errors import (
     UnknownDecisionError,
     UnsupportedCapabilityError,
 )
+from orchestrator.core.first_use import on_first_use
 from orchestrator.core.handlers import HandlerModel, ModelRegistration, Plugin
 from orchestrator.core.keys import ModelKey
 from orchestrator.core.model import Model, ModelConstraints
@@ -41,27 +42,25 @@ from orchestrator.core.prices import Price
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.results import EmbeddingResult, TextChunk, TextResult, Usage
 from orchestrator.engine import Orchestrator
-from orchestrator.engine.evaluators import Contains, MatchesSchema, ValidJson
-from orchestrator.engine.judge import JudgeModel
 from orchestrator.engine.selection import Selection
 from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.breaker import BreakerPolicy
-from orchestrator.routing.complexity import analyze_complexity, select_model_for_task
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route
-from orchestrator.selectors import (
-    CostBasedSelector,
-    PerformanceSelector,
-    PrioritySelector,
-    UCBModelSelector,
-)
+from orchestrator.selectors import PrioritySelector
 from orchestrator.selectors.experiment import ExperimentPlan
 
 if TYPE_CHECKING:
+    from orchestrator.engine.evaluators import Contains, MatchesSchema, ValidJson
+    from orchestrator.engine.judge import JudgeModel
     from orchestrator.engine.sync import SyncOrchestrator
     from orchestrator.integrations.embedded import EmbeddedModel
     from orchestrator.integrations.llama_cpp import LlamaCppModel
     from orchestrator.integrations.openai_model import OpenAICompatibleModel, OpenAIModel
+    from orchestrator.routing.complexity import analyze_complexity, select_model_for_task
+    from orchestrator.selectors.cost import CostBasedSelector
+    from orchestrator.selectors.performance import PerformanceSelector
+    from orchestrator.selectors.ucb import UCBModelSelector
 
 __version__ = "0.1.0"
 
@@ -129,20 +128,23 @@ __all__ = [
     "select_model_for_task",
 ]
 
-_ON_FIRST_USE = {
-    "EmbeddedModel": "orchestrator.integrations.embedded",
-    "LlamaCppModel": "orchestrator.integrations.llama_cpp",
-    "OpenAICompatibleModel": "orchestrator.integrations.openai_model",
-    "OpenAIModel": "orchestrator.integrations.openai_model",
-    "SyncOrchestrator": "orchestrator.engine.sync",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what not every program needs when it is first asked for."""
-    module = _ON_FIRST_USE.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(module), name)
+# What not every program needs.
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "Contains": "orchestrator.engine.evaluators",
+        "CostBasedSelector": "orchestrator.selectors.cost",
+        "EmbeddedModel": "orchestrator.integrations.embedded",
+        "JudgeModel": "orchestrator.engine.judge",
+        "LlamaCppModel": "orchestrator.integrations.llama_cpp",
+        "MatchesSchema": "orchestrator.engine.evaluators",
+        "OpenAICompatibleModel": "orchestrator.integrations.openai_model",
+        "OpenAIModel": "orchestrator.integrations.openai_model",
+        "PerformanceSelector": "orchestrator.selectors.performance",
+        "SyncOrchestrator": "orchestrator.engine.sync",
+        "UCBModelSelector": "orchestrator.selectors.ucb",
+        "ValidJson": "orchestrator.engine.evaluators",
+        "analyze_complexity": "orchestrator.routing.complexity",
+        "select_model_for_task": "orchestrator.routing.complexity",
+    },
+)

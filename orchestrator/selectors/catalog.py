@@ -4,53 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeAlias
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.selector import Selector
 from orchestrator.core.views import Memory
-from orchestrator.selectors.cost import CostBasedSelector
-from orchestrator.selectors.epsilon_greedy import EpsilonGreedySelector
-from orchestrator.selectors.hierarchical import HierarchicalSelector
-from orchestrator.selectors.lin_ts import LinTSSelector
-from orchestrator.selectors.lin_ucb import LinUCBSelector
-from orchestrator.selectors.nig import NIGThompsonSelector
-from orchestrator.selectors.performance import PerformanceSelector
-from orchestrator.selectors.priority import PrioritySelector
-from orchestrator.selectors.round_robin import RoundRobinSelector
-from orchestrator.selectors.thompson import ThompsonSelector
-from orchestrator.selectors.ucb import UCBModelSelector
-from orchestrator.selectors.uniform import RandomSelector
 
 __all__ = ["ENTRY_POINTS", "make_selector", "selector_names"]
 
 ENTRY_POINTS: Final = "orchestrator.selectors"
 
 _Build: TypeAlias = Callable[..., Selector]
+
+
+def _ours(class_name: str, /, **options: Any) -> Selector:
+    """Build one of our selectors; its module is imported no sooner."""
+    selector: Selector = getattr(import_module(__package__), class_name)(**options)
+    return selector
+
+
 _LEARNING: Final[dict[str, _Build]] = {
-    "epsilon-greedy": EpsilonGreedySelector,
-    "ucb-tuned": UCBModelSelector,
-    "ucb1": partial(UCBModelSelector, index="ucb1"),
-    "kl-ucb": partial(UCBModelSelector, index="kl"),
-    "thompson": ThompsonSelector,
-    "nig-thompson": NIGThompsonSelector,
-    "lin-ucb": LinUCBSelector,
-    "lin-ts": LinTSSelector,
+    "epsilon-greedy": partial(_ours, "EpsilonGreedySelector"),
+    "ucb-tuned": partial(_ours, "UCBModelSelector"),
+    "ucb1": partial(_ours, "UCBModelSelector", index="ucb1"),
+    "kl-ucb": partial(_ours, "UCBModelSelector", index="kl"),
+    "thompson": partial(_ours, "ThompsonSelector"),
+    "nig-thompson": partial(_ours, "NIGThompsonSelector"),
+    "lin-ucb": partial(_ours, "LinUCBSelector"),
+    "lin-ts": partial(_ours, "LinTSSelector"),
 }
 _WINDOW: Final = Memory(window_s=86_400)
 """Long enough to see every hour of the day once."""
 _FADING: Final = Memory(half_life_s=43_200)
 """Remembers about as many calls as the window: 12 h / ln 2 is 17 h."""
 _OURS: Final[dict[str, _Build]] = {
-    "default": HierarchicalSelector,
-    "hierarchical": HierarchicalSelector,
-    "cost": CostBasedSelector,
-    "performance": PerformanceSelector,
-    "priority": PrioritySelector,
-    "random": RandomSelector,
-    "round-robin": RoundRobinSelector,
-    "ucb": UCBModelSelector,
+    "default": partial(_ours, "HierarchicalSelector"),
+    "hierarchical": partial(_ours, "HierarchicalSelector"),
+    "cost": partial(_ours, "CostBasedSelector"),
+    "performance": partial(_ours, "PerformanceSelector"),
+    "priority": partial(_ours, "PrioritySelector"),
+    "random": partial(_ours, "RandomSelector"),
+    "round-robin": partial(_ours, "RoundRobinSelector"),
+    "ucb": partial(_ours, "UCBModelSelector"),
     **_LEARNING,
     **{f"sw-{name}": partial(build, memory=_WINDOW) for name, build in _LEARNING.items()},
     **{f"d-{name}": partial(build, memory=_FADING) for name, build in _LEARNING.items()},

@@ -6,8 +6,9 @@ wrong is a `FaultPlan`. `SimulatedWorld` draws all of that from one seed. Nothin
 by the parts that serve.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from orchestrator.core.first_use import on_first_use
 from orchestrator.testing.clock import LoopClock
 from orchestrator.testing.echo import echo
 from orchestrator.testing.faults import (
@@ -93,19 +94,13 @@ __all__ = [
     "run_simulated",
 ]
 
-_ON_FIRST_USE = {
-    "ProviderServer": "orchestrator.testing.provider_server",
-    "Received": "orchestrator.testing.provider_server",
-    "SimulatedWorld": "orchestrator.testing.world",
-    "Trace": "orchestrator.testing.trace",
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import what needs aiohttp or the whole engine when it is first asked for."""
-    module = _ON_FIRST_USE.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(module), name)
+# What needs aiohttp or the whole engine.
+__getattr__ = on_first_use(
+    __name__,
+    {
+        "ProviderServer": "orchestrator.testing.provider_server",
+        "Received": "orchestrator.testing.provider_server",
+        "SimulatedWorld": "orchestrator.testing.world",
+        "Trace": "orchestrator.testing.trace",
+    },
+)
