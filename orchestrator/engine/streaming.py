@@ -109,6 +109,11 @@ class TextStream:
         return self.chosen.decision.id
 
     @property
+    def ready(self) -> bool:
+        """Whether what comes next, a chunk or the end, is known to be there already."""
+        return bool(self._waiting) or getattr(self._pieces, "ready", False)
+
+    @property
     def result(self) -> TextResult:
         """The whole answer and how it came about, once the stream has ended.
 
@@ -205,20 +210,20 @@ class TextStream:
 
     async def _read_first(self) -> None:
         """Read up to the first content, or the end of an answer that has none."""
-        self._waiting = [*self._prologue]
-        answer = _Collected()
+        waiting = self._waiting = [*self._prologue]
+        finished = False
         while True:
             try:
                 chunk = await self._next("first_token")
             except StopAsyncIteration:
-                if answer.finish_reason is None:
+                if not finished:
                     raise ModelResponseError("the stream ended before it began") from None
                 break
-            answer.add(chunk)
-            self._waiting.append(chunk)
+            waiting.append(chunk)
+            finished = finished or chunk.finish_reason is not None
             if chunk.has_content:
                 break
-        for chunk in self._waiting:
+        for chunk in waiting:
             self._answer.add(chunk)
 
     async def _next(self, phase: Literal["first_token", "idle"]) -> TextChunk:
@@ -353,7 +358,8 @@ class _Collected:
             self._reasoning.append(chunk.reasoning)
         if chunk.refusal:
             self._refusal.append(chunk.refusal)
-        self._warnings.update(dict.fromkeys(chunk.warnings))
+        if chunk.warnings:
+            self._warnings.update(dict.fromkeys(chunk.warnings))
         for delta in chunk.tool_calls:
             known = self._calls.get(delta.index, ("", "", []))
             known[2].append(delta.arguments)

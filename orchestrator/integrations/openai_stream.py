@@ -120,7 +120,7 @@ class ChatStreamDecoder:
             return
         delta = choice.get("delta") or {}
         if content := delta.get("content"):
-            self._texts.append(read_text(content))
+            self._texts.append(content if content.__class__ is str else read_text(content))
         if len(delta) > 1 or "content" not in delta:
             self._read_beside_content(delta, chunks)
         reason = choice.get("finish_reason")

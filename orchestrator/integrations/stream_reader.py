@@ -50,6 +50,11 @@ class StreamReader:
     def __aiter__(self) -> StreamReader:
         return self
 
+    @property
+    def ready(self) -> bool:
+        """Whether the next chunk, or the end, is there without waiting."""
+        return bool(self._next) or self._ended
+
     async def __anext__(self) -> TextChunk:
         ready = self._next
         if ready:

@@ -16,7 +16,7 @@ from orchestrator.server.cors import allow_origins, is_preflight, preflight
 from orchestrator.server.decisions import Decisions
 from orchestrator.server.embeddings import Embeddings
 from orchestrator.server.event_stream import EventStream
-from orchestrator.server.failure import answer_failures
+from orchestrator.server.failure import failed
 from orchestrator.server.health import Health
 from orchestrator.server.models import Models
 
@@ -49,9 +49,7 @@ def build_app(
         ConfigurationError: An origin is not one.
     """
     access = Access(api_key, allowed_hosts, allowed_origins)
-    app = web.Application(
-        client_max_size=max_body_bytes, middlewares=[answer_failures, _doorkeeper(access)]
-    )
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_door(access)])
     chat, embeddings = ChatCompletions(orchestrator), Embeddings(orchestrator)
     models, decisions = Models(orchestrator), Decisions(orchestrator)
     events, health = EventStream(orchestrator), Health(orchestrator)
@@ -74,13 +72,18 @@ def build_app(
     return app
 
 
-def _doorkeeper(access: Access) -> Middleware:
-    @web.middleware
-    async def keep(request: web.Request, handler: Handler) -> web.StreamResponse:
-        access.check_site(request.headers)
-        if access.origins and is_preflight(request):
-            return preflight(request)
-        access.check_key(request.headers)
-        return await handler(request)
+def _door(access: Access) -> Middleware:
+    """Let in who may enter, and answer in the envelope whatever goes wrong inside."""
 
-    return keep
+    @web.middleware
+    async def enter(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            access.check_site(request.headers)
+            if access.origins and is_preflight(request):
+                return preflight(request)
+            access.check_key(request.headers)
+            return await handler(request)
+        except Exception as error:  # noqa: BLE001 - the last stop: logged and answered
+            return failed(request, error)
+
+    return enter

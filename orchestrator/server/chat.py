@@ -42,18 +42,18 @@ class ChatCompletions:
             chunks = CompletionChunks(decision, int(time.time()), include_usage=asked.include_usage)
             response = _Events(headers=decision_headers(decision, EVENT_STREAM) | NOT_CACHED)
             await response.prepare(request)
-            begun = chunks.opening()  # goes out with the first piece
+            data = chunks.opening()
             try:
                 async for chunk in stream:
                     if chunk.restarted:
-                        begun += chunks.restart(stream.chosen.decision)
-                    data = begun + chunks.piece(chunk)
-                    if data:
+                        data += chunks.restart(stream.chosen.decision)
+                    data += chunks.piece(chunk)
+                    if data and not stream.ready:  # what came together goes out together
                         await response.write(data)
-                        begun = b""
-                last = begun + chunks.end(stream.result)
+                        data = b""
+                last = data + chunks.end(stream.result)
             except Exception as error:  # noqa: BLE001 - the status is out: the stream has to say it
-                last = b"data: %b\n\n" % told(request, error).body
+                last = data + b"data: %b\n\n" % told(request, error).body
             await response.write_eof(last)
         return response
 

@@ -6,26 +6,27 @@ import logging
 from http import HTTPStatus
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 
 from orchestrator.core.errors import InternalError, OrchestratorError
 from orchestrator.server.envelope import Envelope, envelope_of, refusal
 
-__all__ = ["answer_failures", "told"]
+__all__ = ["failed", "told"]
 
 _log = logging.getLogger("orchestrator.server")
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 
 
-@web.middleware
-async def answer_failures(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer in the envelope whatever a handler raises."""
-    try:
-        return await handler(request)
-    except web.HTTPException as error:
-        return _response(_refused(request, error))
-    except Exception as error:  # noqa: BLE001 - the last stop: logged and answered
-        return _response(told(request, error))
+def failed(request: web.Request, error: Exception) -> web.Response:
+    """Return the answer, in the envelope, to a request that was not served."""
+    if isinstance(error, web.HTTPException):
+        envelope = _refused(request, error)
+    else:
+        envelope = told(request, error)
+    return web.Response(
+        status=envelope.status,
+        body=envelope.body,
+        headers={hdrs.CONTENT_TYPE: "application/json", **envelope.headers},
+    )
 
 
 def told(request: web.Request, error: Exception) -> Envelope:
@@ -52,11 +53,3 @@ def _refused(request: web.Request, error: web.HTTPException) -> Envelope:
     headers: dict[str, str] = {} if allow is None else {hdrs.ALLOW: allow}
     code = _CODES.get(error.status, "http_error")
     return refusal(error.status, message, code, headers=headers)
-
-
-def _response(envelope: Envelope) -> web.Response:
-    return web.Response(
-        status=envelope.status,
-        body=envelope.body,
-        headers={hdrs.CONTENT_TYPE: "application/json", **envelope.headers},
-    )
