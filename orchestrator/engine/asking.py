@@ -11,7 +11,7 @@ from orchestrator.core.params import EmbeddingParams, Params, TextGenerationPara
 from orchestrator.core.requirements import Requirements, as_count, as_limit
 from orchestrator.engine.ask import Ask
 from orchestrator.engine.contexts import DEFAULT_SEGMENT, Contexts
-from orchestrator.engine.options import split
+from orchestrator.engine.options import NEEDS, split
 from orchestrator.engine.trials import Trials
 from orchestrator.routing.derive import Size, derived, size_of
 from orchestrator.routing.routes import AUTO, Routes
@@ -19,6 +19,7 @@ from orchestrator.routing.routes import AUTO, Routes
 __all__ = ["Asking"]
 
 _UNKNOWN: Final = Size()
+_SOMETHING: Final = "this request"
 _NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
@@ -69,6 +70,9 @@ class Asking:
 
     def for_selection(self, options: Mapping[str, Any]) -> Ask:
         """Return what a selection without a request asks; errors as `for_request`."""
+        if options.keys() <= NEEDS:
+            needs = Requirements.of(options)
+            return self._ask(needs, _UNKNOWN, _NOTHING, needs.model_type or _SOMETHING)
         routing, demands, rest = split(options)
         prompt, output = rest.pop("prompt_tokens", None), rest.pop("max_tokens", None)
         if rest:
@@ -83,7 +87,7 @@ class Asking:
         if prompt is not None:
             prompt = as_count("prompt_tokens", prompt)
             size = Size(prompt, output, prompt, "caller: prompt_tokens + max_tokens")
-        return self._ask(needs, size, routing, needs.model_type or "this request")
+        return self._ask(needs, size, routing, needs.model_type or _SOMETHING)
 
     def narrowed(
         self, ask: Ask, params: Params, *, stream: bool = False, again: bool = False
@@ -120,25 +124,36 @@ class Asking:
         what: str,
         params: Params | None = None,
     ) -> Ask:
-        request_id, name, context = self._next_id(), _name(routing), _context(routing)
-        trial = session = None
-        if name in self._trials.experiments:
-            trial = self._trials.assign(name, _told(context, "unit") or request_id)
-            name = trial.variant
+        request_id, name, context = self._next_id(), AUTO, _NOTHING
+        deadline_s, trial, session = self._deadline_s, None, None
+        if routing:
+            name, context = _name(routing), _context(routing)
+            deadline_s = self._time(routing.get("deadline_s"))
+            if name in self._trials.experiments:
+                trial = self._trials.assign(name, _told(context, "unit") or request_id)
+                name = trial.variant
         chain = self._routes.chain(name)
-        if context and chain[0].affinity_s > 0:
-            session = _told(context, "session")
-        return Ask(
-            request_id,
-            needs,
-            chain,
-            size,
-            self._contexts.segment(_told(context, "task"), params, needs),
-            what,
-            self._time(routing.get("deadline_s")),
-            self._contexts.features(context, params),
-            session,
-            trial,
+        segment, features = DEFAULT_SEGMENT, None
+        if context or self._contexts.read_requests:
+            segment = self._contexts.segment(_told(context, "task"), params, needs)
+            features = self._contexts.features(context, params)
+            if chain[0].affinity_s > 0:
+                session = _told(context, "session")
+        # NamedTuple's own constructor is a Python function, and takes three times as long.
+        return tuple.__new__(
+            Ask,
+            (
+                request_id,
+                needs,
+                chain,
+                size,
+                segment,
+                what,
+                deadline_s,
+                features,
+                session,
+                trial,
+            ),
         )
 
     def _next_id(self) -> str:

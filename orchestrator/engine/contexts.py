@@ -33,12 +33,14 @@ class Contexts:
 
     Attributes:
         n_features: How many features selectors read; 0 where none does, and nobody works any out.
+        read_requests: Whether anything is learned from requests whose caller gives no context.
     """
 
     def __init__(self, statistics: Statistics, segmenter: Segmenter | None = None) -> None:
         self._statistics = statistics
         self._segmenter = segmenter
         self.n_features = 0
+        self.read_requests = segmenter is not None
 
     def read_by(self, selectors: Iterable[Selector | None]) -> None:
         """Work out the features that these selectors read, from now on.
@@ -56,6 +58,7 @@ class Contexts:
                 hint="give all of them the same n_features",
             )
         self.n_features = next(iter(wanted), 0)
+        self.read_requests = self.read_requests or self.n_features > 0
 
     def segment(self, task: str | None, params: Params | None, needs: Requirements) -> str:
         """Return the kind of a request: the task that its caller names, else what is found."""

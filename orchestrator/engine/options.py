@@ -11,6 +11,7 @@ from orchestrator.core.params import ToolSpec
 from orchestrator.core.requirements import LimitOptions, RequirementOptions
 
 __all__ = [
+    "NEEDS",
     "EmbedOptions",
     "RequestOptions",
     "RoutingOptions",
@@ -78,7 +79,8 @@ class EmbedOptions(RequestOptions, total=False):
 
 
 _ROUTING: Final = frozenset(RoutingOptions.__annotations__)
-_NEEDS: Final = frozenset(RequirementOptions.__annotations__)
+NEEDS: Final = frozenset(RequirementOptions.__annotations__)
+"""The keywords that are demands."""
 
 
 def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
@@ -87,7 +89,7 @@ def split(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any], d
     needs: dict[str, Any] = {}
     params: dict[str, Any] = {}
     for name, value in options.items():
-        if name in _NEEDS:
+        if name in NEEDS:
             needs[name] = value
         elif name in _ROUTING:
             routing[name] = value
