@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
 from orchestrator.cli.demo.audit import judged
 from orchestrator.cli.demo.questions import Question, read_questions
 from orchestrator.cli.demo.story import Answered, Story
-from tests.cli.command import process
+from tests.cli.command import command, command_beside, process
 from tests.integrations.real_engine import smollm2_file
 
 EASY = Question("What is the capital of France?", frozenset({"paris"}))
@@ -64,11 +65,13 @@ def test_regret_is_what_the_pulls_of_each_arm_lost_against_the_best():
 
 
 async def test_the_story_loses_no_question_although_an_engine_is_killed(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
     smollm2_file()
+    log = tmp_path / "story.db"
     words = ("demo", "--rounds", "1", "--questions", "10", "--seed", "3", "--json")
+    words += ("--log", str(log))
 
     async with process(*words) as running:
         stdout, stderr = await running.communicate()
@@ -87,3 +90,17 @@ async def test_the_story_loses_no_question_although_an_engine_is_killed(
     }
     assert told["best"] == told["arms"][0]["key"]
     assert f"kill -9 {told['killed']['pid']}" in stderr.decode()
+    kept = await command_beside("log", "info", "--log", str(log), "--json")
+    assert told["log"] == str(log)
+    assert kept.json["qualities"] >= 10
+
+
+def test_a_log_that_is_there_already_is_left_alone(tmp_path: Path):
+    log = tmp_path / "mine.db"
+    log.write_text("mine")
+
+    ran = command("demo", "--log", str(log))
+
+    assert ran.code == 2
+    assert "there is a file" in ran.stderr
+    assert log.read_text() == "mine"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,6 +14,7 @@ import typer
 from orchestrator.cli.failure import FAILED, OK
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import console, note, write_json
+from orchestrator.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from orchestrator.cli.demo.audit import Audit
@@ -32,6 +34,10 @@ def demo(
         int | None, typer.Option(help="Take only so many of the questions.", min=2)
     ] = None,
     seed: Annotated[int, typer.Option(help="Of all that is left to chance.")] = 1,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Keep the decision log here; by default demo.db in the data folder."),
+    ] = None,
     as_json: AsJson = False,
 ) -> int:
     """Watch the pool learn from feedback, and survive a death.
@@ -39,7 +45,8 @@ def demo(
     Four arms of a small model, which is fetched first if need be, answer questions. They differ in
     instructions, temperature, distance and price, and each answer is checked. Half way, the engine
     of the arm that has answered most is killed in the middle of an answer. At the end every arm is
-    asked every question, which shows what the choice has cost.
+    asked every question, which shows what the choice has cost. Every decision is kept in a log, for
+    ``orchestrator log``, ``replay`` and ``ope``, and for a notebook.
 
     Nothing is scripted, so the numbers differ a little from machine to machine. Takes about a
     minute and 600 MB of memory.
@@ -49,18 +56,38 @@ def demo(
 
     asked = read_questions()
     random.Random(seed).shuffle(asked)
+    log = _free(log)
     begun = perf_counter()
-    story, audit = asyncio.run(_play(asked[:questions], rounds, seed, note))
+    story, audit = asyncio.run(_play(asked[:questions], rounds, seed, log, note))
     seconds = perf_counter() - begun
     if as_json:
-        write_json(as_dict(story, audit, seconds, seed))
+        write_json(as_dict(story, audit, seconds, seed, log))
     else:
-        print_report(story, audit, seconds, console())
+        print_report(story, audit, seconds, log, console())
     return FAILED if story.lost else OK
 
 
+def _free(log: Path | None) -> Path:
+    """Return where the log goes, without what an earlier demo has left in the usual place.
+
+    Raises:
+        ConfigurationError: There is something in a place of the caller's own.
+    """
+    from orchestrator.integrations.model_files import data_folder
+
+    if log is None:
+        log = data_folder() / "demo.db"
+        for suffix in ("", "-wal", "-shm"):  # the story begins with nothing learned
+            log.with_name(log.name + suffix).unlink(missing_ok=True)
+    elif log.exists():
+        raise ConfigurationError(
+            f"there is a file {log} already", hint="the demo begins with nothing learned"
+        )
+    return log
+
+
 async def _play(
-    questions: list[Question], rounds: int, seed: int, report: Callable[[str], Any]
+    questions: list[Question], rounds: int, seed: int, log: Path, report: Callable[[str], Any]
 ) -> tuple[Story, Audit]:
     from orchestrator.cli.demo.audit import audited
     from orchestrator.cli.demo.display import display
@@ -71,7 +98,7 @@ async def _play(
     programme = [
         question for _ in range(rounds) for question in rng.sample(questions, len(questions))
     ]
-    async with staged(seed, report) as orchestrator:
+    async with staged(seed, log, report) as orchestrator:
         arms = orchestrator.registry.list_models()
         with display(arms, len(programme), console(stderr=True)) as audience:
             theatre = Theatre(orchestrator, audience)

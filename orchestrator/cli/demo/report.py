@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from orchestrator.core.money import format_usd
 __all__ = ["as_dict", "print_report"]
 
 
-def print_report(story: Story, audit: Audit, seconds: float, console: Console) -> None:
+def print_report(story: Story, audit: Audit, seconds: float, log: Path, console: Console) -> None:
     """Write the closing table and what it means."""
     numbers = ("answered", "right", "quality", "cost", "seconds", "worth", "regret")
     closing = table("arm", *numbers, right=numbers)
@@ -35,6 +36,9 @@ def print_report(story: Story, audit: Audit, seconds: float, console: Console) -
     console.print()
     for line in _sentences(story, audit, seconds):
         console.print(line, markup=False)
+    console.print(
+        f"Every decision: orchestrator log info --log {log}", markup=False, soft_wrap=True
+    )
 
 
 def _sentences(story: Story, audit: Audit, seconds: float) -> list[str]:
@@ -58,11 +62,12 @@ def _sentences(story: Story, audit: Audit, seconds: float) -> list[str]:
     return lines
 
 
-def as_dict(story: Story, audit: Audit, seconds: float, seed: int) -> dict[str, Any]:
+def as_dict(story: Story, audit: Audit, seconds: float, seed: int, log: Path) -> dict[str, Any]:
     """Return the same as JSON-ready data."""
     return {
         "seed": seed,
         "seconds": seconds,
+        "log": str(log),
         "asked": story.asked,
         "answered": len(story.answers),
         "lost": [str(error) for error in story.lost],

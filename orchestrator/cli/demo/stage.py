@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 from orchestrator.core.objective import Objective
@@ -13,6 +14,7 @@ from orchestrator.integrations.embedded import EmbeddedModel, EmbeddedResident, 
 from orchestrator.integrations.model_files import get_model_file
 from orchestrator.integrations.openai_model import OpenAICompatibleModel
 from orchestrator.routing.breaker import BreakerPolicy
+from orchestrator.store.sql import SqliteStore
 from orchestrator.testing.openai_provider import Responder
 from orchestrator.testing.openai_wire import Reply, Request
 from orchestrator.testing.provider_server import ProviderServer
@@ -41,16 +43,19 @@ def about(key: str) -> str:
 
 
 @asynccontextmanager
-async def staged(seed: int, report: Callable[[str], object]) -> AsyncIterator[Orchestrator]:
+async def staged(
+    seed: int, log: Path, report: Callable[[str], object]
+) -> AsyncIterator[Orchestrator]:
     """Set the stage: three engine processes, one of them behind a provider that asks for money.
 
     Args:
         seed: Of the selector's exploration.
+        log: Where the decision log is kept.
         report: Called with a sentence at each step.
 
     Raises:
         ConfigurationError: The model file is not there and cannot be fetched.
-        MissingExtraError: The embedded engine is not installed.
+        MissingExtraError: The embedded engine, or what the log needs, is not installed.
     """
     file = get_model_file("smollm2", report=report)
 
@@ -80,6 +85,7 @@ async def staged(seed: int, report: Callable[[str], object]) -> AsyncIterator[Or
                 # A story of a minute has no ten seconds to wait for a probe.
                 breaker=BreakerPolicy(open_s=2.0, recovery_threshold=1),
                 seed=seed,
+                store=SqliteStore(log),
             ) as orchestrator:
                 report("loading the provider's engine")
                 await backend.load(scholar.key.text)
