@@ -30,7 +30,7 @@ from orchestrator.core.errors import (
     UnknownDecisionError,
     UnsupportedCapabilityError,
 )
-from orchestrator.core.first_use import on_first_use
+from orchestrator.core.first_use import on_first_use as _on_first_use
 from orchestrator.core.handlers import HandlerModel, ModelRegistration, Plugin
 from orchestrator.core.keys import ModelKey
 from orchestrator.core.model import Model, ModelConstraints
@@ -129,7 +129,7 @@ __all__ = [
 ]
 
 # What not every program needs.
-__getattr__ = on_first_use(
+__getattr__ = _on_first_use(
     __name__,
     {
         "Contains": "orchestrator.engine.evaluators",

@@ -6,7 +6,7 @@ the engine. Constraints never reach this package: only eligible arms do.
 
 from typing import TYPE_CHECKING
 
-from orchestrator.core.first_use import on_first_use
+from orchestrator.core.first_use import on_first_use as _on_first_use
 from orchestrator.core.objective import Objective
 from orchestrator.core.selector import Candidates, SamplingSelector, Selector, UpdatedSelector
 from orchestrator.selectors.catalog import make_selector, selector_names
@@ -53,7 +53,7 @@ __all__ = [
     "selector_names",
 ]
 
-__getattr__ = on_first_use(
+__getattr__ = _on_first_use(
     __name__,
     {
         "CostBasedSelector": "orchestrator.selectors.cost",

@@ -8,7 +8,7 @@ by the parts that serve.
 
 from typing import TYPE_CHECKING
 
-from orchestrator.core.first_use import on_first_use
+from orchestrator.core.first_use import on_first_use as _on_first_use
 from orchestrator.testing.clock import LoopClock
 from orchestrator.testing.echo import echo
 from orchestrator.testing.faults import (
@@ -40,7 +40,12 @@ from orchestrator.testing.loop import (
 )
 from orchestrator.testing.openai_provider import OpenAIProvider
 from orchestrator.testing.openai_wire import Reply, ToolCall
-from orchestrator.testing.processes import SimulatedLauncher, SimulatedProcess
+from orchestrator.testing.processes import (
+    ProcessScript,
+    SimulatedLauncher,
+    SimulatedProbe,
+    SimulatedProcess,
+)
 from orchestrator.testing.scripted import Drawn, ScriptedCall, ScriptedModel, Turn
 from orchestrator.testing.simulated_server import Exchange, SimulatedServer
 from orchestrator.testing.transport import SimulatedTransport
@@ -69,6 +74,7 @@ __all__ = [
     "OpenAIProvider",
     "OutOfTimeError",
     "OutsideWorldError",
+    "ProcessScript",
     "ProviderServer",
     "Received",
     "Recut",
@@ -78,6 +84,7 @@ __all__ = [
     "ScriptedModel",
     "SimulatedLauncher",
     "SimulatedLoop",
+    "SimulatedProbe",
     "SimulatedProcess",
     "SimulatedServer",
     "SimulatedTransport",
@@ -95,7 +102,7 @@ __all__ = [
 ]
 
 # What needs aiohttp or the whole engine.
-__getattr__ = on_first_use(
+__getattr__ = _on_first_use(
     __name__,
     {
         "ProviderServer": "orchestrator.testing.provider_server",
