@@ -89,7 +89,7 @@ def _ours(name: str, size: int) -> tuple[Callable[[], Any], Callable[[], Any]]:
     nothing, yes = np.zeros(size), np.ones(size, dtype=np.bool_)
     price = np.linspace(0.0, 0.2, size)
     candidates = Candidates(yes, price, price, nothing, yes, yes, nothing + 50.0, given)
-    draws, chance = np.random.default_rng(1), random.Random(1)
+    draws, chance = np.random.Generator(np.random.SFC64(1)), random.Random(1)
     middle, floor = size // 2, selector.floor
 
     def decide() -> Any:

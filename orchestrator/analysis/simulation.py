@@ -72,7 +72,9 @@ def simulate(
     n_arms, delay = len(environment.arms), environment.delay
     if n_arms >= _MOST_ARMS:
         raise InvalidRequestError(f"{n_arms} arms are too many: below {_MOST_ARMS} will do")
-    luck, draws, choices = (np.random.default_rng([seed, stream]) for stream in range(3))
+    luck, choices = (np.random.default_rng([seed, stream]) for stream in (0, 2))
+    # Of numpy's generators the fastest: half of a simulated Thompson decision is drawing.
+    draws = np.random.Generator(np.random.SFC64([seed, 1]))
     episode = environment.episode(horizon, runs, luck)
     ledger = Ledger(
         selector,

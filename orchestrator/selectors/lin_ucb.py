@@ -8,7 +8,7 @@ import numpy as np
 
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.selector import Candidates
-from orchestrator.core.views import ALL, Evidence, Memory
+from orchestrator.core.views import Evidence
 from orchestrator.selectors.linear import LinearSelector
 
 __all__ = ["LinUCBSelector"]
@@ -25,7 +25,7 @@ class LinUCBSelector(LinearSelector):
         article recommendation", algorithm 1: disjoint linear models.
 
     >>> from orchestrator.core.statistics import Column
-    >>> from orchestrator.core.views import View
+    >>> from orchestrator.core.views import ALL, View
     >>> selector = LinUCBSelector(n_features=1)
     >>> view = View(ALL, ["a:m", "b:m"], n_extra=selector.n_extra)
     >>> for feature in -1.0, 1.0:
@@ -40,16 +40,6 @@ class LinUCBSelector(LinearSelector):
     """
 
     name: ClassVar[str] = "lin-ucb"
-
-    def __init__(
-        self,
-        n_features: int = 32,
-        exploration: float = 1.0,
-        *,
-        memory: Memory = ALL,
-        floor: float = 0.01,
-    ) -> None:
-        super().__init__(n_features, exploration, memory=memory, floor=floor)
 
     def scores(
         self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator

@@ -7,11 +7,11 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.selector import Candidates
-from orchestrator.core.views import ALL, Evidence, Memory
+from orchestrator.core.views import Evidence
 from orchestrator.selectors.odds import TAIL, Beliefs, odds_of_largest
+from orchestrator.selectors.thompson import ThompsonSelector
 
 __all__ = ["NIGThompsonSelector"]
 
@@ -21,15 +21,11 @@ _SHAPE, _SCALE = 1.0, 0.1
 """Of the variance: about 0.1, believed in as after two pulls."""
 
 
-class NIGThompsonSelector:
+class NIGThompsonSelector(ThompsonSelector):
     """Choose each arm as often as it is believed to be the best, by a Student-t belief of each.
 
     The belief of mean and variance is normal-inverse-gamma. It narrows faster than a Beta where
-    qualities vary little, as ratings do.
-
-    Args:
-        memory: How long it remembers; with a window or a half-life it follows arms that change.
-        floor: Probability spread evenly over the eligible arms.
+    qualities vary little, as ratings do. Arguments as for `ThompsonSelector`.
 
     Source:
         Honda & Takemura (2014), "Optimality of Thompson sampling for Gaussian bandits depends on
@@ -47,24 +43,17 @@ class NIGThompsonSelector:
     """
 
     name: ClassVar[str] = "nig-thompson"
-    segmented: ClassVar[bool] = False
-    n_extra: int = 0
-
-    def __init__(self, *, memory: Memory = ALL, floor: float = 0.01) -> None:
-        if not 0 <= floor <= 1:
-            raise ConfigurationError(f"floor lies in [0, 1], not at {floor!r}")
-        self.memory = memory
-        self.floor = floor
 
     def scores(
         self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
     ) -> FloatArray:
         """Return a draw of each arm's mean quality, less its penalty."""
         mean, freedom, spread = _posterior(evidence.total)
-        # A Student-t draw is a normal one over the root of a chi-square one.
-        spread /= rng.chisquare(freedom)
+        # A Student-t draw is a normal one over the root of a chi-square one. Arms come first as
+        # it is drawn, since a simulation's runs lie innermost in memory.
+        spread /= rng.chisquare(freedom.T).T
         draw = np.sqrt(spread, out=spread)
-        draw *= rng.standard_normal(draw.shape)
+        draw *= rng.standard_normal(draw.T.shape).T
         draw += mean
         draw -= candidates.penalty
         return np.asarray(draw)

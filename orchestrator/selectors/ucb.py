@@ -149,8 +149,8 @@ class UCBModelSelector:
             root_log = np.sqrt(self.exploration_factor * np.log(np.maximum(pulls, 1.0)))
         if self.index == "kl" and pulls.ndim == 1:
             scores = kl_bounds(
-                np.clip(estimates.mean, 0.0, 1.0),
-                root_log * estimates.root_inverse,
+                estimates.mean,
+                (root_log / 3.0) * estimates.root_inverse,
                 candidates.penalty,
                 candidates.eligible,
             )

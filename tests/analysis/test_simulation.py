@@ -133,7 +133,7 @@ def test_every_decision_is_the_one_that_serving_code_makes(name: str, memory: Me
 
     for run in range(runs):
         arms = trace.arms[:, run].tolist()
-        draws = np.random.default_rng([3, 1])
+        draws = np.random.Generator(np.random.SFC64([3, 1]))
         served = one_by_one(SELECTORS[name](memory), script, run, arms, draws)
         for t, (one, many) in enumerate(zip(served, selector.noted, strict=True)):
             best = one.max()

@@ -53,10 +53,26 @@ def test_who_is_best_is_the_same_as_if_every_arm_were_solved(pool: Any):
     mean, level, penalty, eligible = pool
     exact = np.where(eligible, kl_index(mean, level) - penalty, -np.inf)
 
-    bounds = kl_bounds(mean, np.sqrt(2 * level), penalty, eligible)
+    bounds = np.where(eligible, kl_bounds(mean, np.sqrt(2 * level) / 3, penalty, eligible), -np.inf)
 
     assert abs(bounds.max() - exact.max()) < 1e-9
     assert exact[bounds.argmax()] > exact.max() - 1e-9
+    assert (bounds >= exact - 1e-9).all()
+
+
+@given(st.integers(0, 2**32), st.integers(20, 300), st.sampled_from([0.0, 0.02, 1.0]))
+def test_nor_does_it_matter_how_many_are_nearly_the_best(seed: int, n_arms: int, spread: float):
+    rng = np.random.default_rng(seed)
+    mean = rng.choice([0.0, 0.25, 0.5, 1.0], n_arms) if spread == 1.0 else rng.random(n_arms)
+    # What is left of a gap after as many pulls as an arm gets in the long run.
+    level = np.minimum((mean.max() + 0.05 - mean) ** 2 / 0.5, 2.0)
+    penalty = spread * rng.random(n_arms)
+    exact = kl_index(mean, level) - penalty
+
+    bounds = kl_bounds(mean, np.sqrt(2 * level) / 3, penalty, np.ones(n_arms, dtype=np.bool_))
+
+    assert exact[bounds.argmax()] > exact.max() - 1e-9
+    assert abs(bounds.max() - exact.max()) < 1e-9
     assert (bounds >= exact - 1e-9).all()
 
 

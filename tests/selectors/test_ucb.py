@@ -60,7 +60,7 @@ def test_a_selector_scores_with_its_index(index: Any):
     selector = UCBModelSelector(index=index, min_trials=0)
     of = {"ucb1": 3, "tuned": 4, "kl": 5}[index]
 
-    found = scores_of(selector, rated(0.5, 10), rated(0.9, 90))
+    found = scores_of(selector, rated(0.5, 10), rated(0.1, 90))
 
     assert found[0] == pytest.approx(GOLDEN[0][of], abs=1e-6)
 
