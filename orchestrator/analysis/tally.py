@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.core.changes import after_change
+from orchestrator.core.changes import after_change, spread_after
 from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.statistics import COLUMNS
 
@@ -115,8 +115,7 @@ class Tally:
         some = np.where(n > 0, n, 1.0)
         before = total / some
         left, mean = after_change(n, before, share, shift)
-        # As spread out as before, as far as rewards in [0, 1] can be.
-        spread = np.minimum(np.maximum(squares / some - before**2, 0.0), mean - mean**2)
+        spread = spread_after(squares / some - before**2, before, mean)
         added = np.stack([left, left * mean, left * (spread + mean**2)]) - (n, total, squares)
         self.change(arms, lanes, added)
         return np.asarray(added.sum(axis=1))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from orchestrator.core.estimates import FloatArray
 
-__all__ = ["MIN_KNOWN", "ChangeDetector", "Changes", "after_change"]
+__all__ = ["MIN_KNOWN", "ChangeDetector", "Changes", "after_change", "spread_after"]
 
 _IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
 
@@ -174,6 +174,21 @@ def after_change(
         shift: See `Changes`.
     """
     return np.maximum(n * share, np.minimum(n, MIN_KNOWN)), np.clip(mean + shift, 0.0, 1.0)
+
+
+def spread_after(spread: FloatArray, before: FloatArray, after: FloatArray) -> FloatArray:
+    """Return the variance of rewards whose mean has moved.
+
+    It stays the same share of what rewards that are won or lost would have.
+
+    Args:
+        spread: The variance as it was; all arrays broadcast.
+        before: The mean as it was.
+        after: The mean as it is.
+    """
+    most = before - before**2
+    share = np.where(most > 0.0, spread / np.where(most > 0.0, most, 1.0), 1.0)
+    return np.asarray(np.clip(share, 0.0, 1.0) * (after - after**2))
 
 
 def _kl(p: FloatArray, q: FloatArray) -> FloatArray:

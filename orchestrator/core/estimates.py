@@ -1,8 +1,9 @@
 """Dense estimates of every arm, kept current outcome by outcome: what selectors read.
 
 Sums stay in plain lists, one per arm that was ever pulled; what a decision needs is derived from
-them once per outcome and lies ready in arrays. `Estimates.of` derives the same from whole arrays
-of sums with any leading axes, so that a simulator runs many runs with the code that serves.
+them before it, for the arms that changed, and lies ready in arrays. `Estimates.of` derives the
+same from whole arrays of sums with any leading axes, so that a simulator runs many runs with the
+code that serves.
 """
 
 from __future__ import annotations
@@ -64,6 +65,8 @@ class Prior:
 class Estimates:
     """Estimates per arm; every array has shape ``(*lead, n_arms)``.
 
+    What was added is in the arrays after `refresh`.
+
     Attributes:
         n: Finished pulls with a reward, the prior's weight included.
         mean: Mean reward in [0, 1]; the prior's where n is 0.
@@ -77,13 +80,17 @@ class Estimates:
     """
 
     __slots__ = (
+        "_begun",
+        "_changed",
         "_counted",
+        "_pulls",
         "_seconds",
         "_speed",
         "_stale",
         "_sums",
         "_tokens_out",
         "_tokens_out_p95",
+        "_trials",
         "any_failed",
         "begun",
         "mean",
@@ -96,6 +103,9 @@ class Estimates:
         "trials",
         "variance",
     )
+
+    _begun: float
+    _pulls: float
 
     def __init__(self, n_arms: int, *, prior: Prior | None = None) -> None:
         self.prior = prior or Prior.none(n_arms)
@@ -145,8 +155,25 @@ class Estimates:
         """Return the arm's sums in the order of `COLUMNS`."""
         return list(self._sums[arm] or _NOTHING)
 
+    def of_arm(self, arm: int) -> tuple[float, float, float]:
+        """Return an arm's n, mean and n + pending as they are now, before a refresh too."""
+        sums, weight = self._sums[arm] or _NOTHING, self.prior.weight.item(arm)
+        count, won = (_N_QUALITY, _QUALITY) if self.rates_quality else (_CALLS, _OK)
+        n, mean = sums[count] + weight, self.prior.mean.item(arm)
+        if n > _FAINT:
+            mean = (sums[won] + weight * mean) / n
+        return n, mean, n + (sums[_OPENED] - sums[_CLOSED] - sums[_EXPIRED])
+
+    def refresh(self) -> None:
+        """Derive anew the estimates of the arms that have changed."""
+        if self._changed:
+            for arm in self._changed:
+                self._derive_arm(arm, self._sums[arm] or _NOTHING)
+            self._stale |= self._changed
+            self._changed.clear()
+
     def add(self, arm: int, deltas: Iterable[tuple[int, float]], weight: float = 1.0) -> None:
-        """Add to an arm's sums and derive its estimates anew."""
+        """Add to an arm's sums."""
         sums = self._sums[arm]
         if sums is None:
             sums = self._sums[arm] = list(_NOTHING)
@@ -159,19 +186,19 @@ class Estimates:
         if not self.rates_quality and sums[_N_QUALITY] > 0:
             self.rate_quality()
         else:
-            self._derive_arm(arm, sums)
+            self._changed.add(arm)
 
     def open(self, arm: int, weight: float = 1.0) -> None:
-        """Count a pull that has begun: as `add`, and only what that changes."""
+        """Count a pull that has begun: as `add` and `refresh`, and only what that changes."""
         sums = self._sums[arm]
         if sums is None:
             sums = self._sums[arm] = list(_NOTHING)
         sums[_OPENED] += weight
         counted = self._counted[arm] = self._counted[arm] + weight
         self.root_inverse[arm] = 1.0 / sqrt(counted) if counted > _FAINT else 1.0
-        self.trials[arm] += weight
-        self.begun[0] += weight
-        self.pulls[0] += weight
+        self.trials[arm] = self._trials[arm] = self._trials[arm] + weight
+        self.begun[0] = self._begun = self._begun + weight
+        self.pulls[0] = self._pulls = self._pulls + weight
 
     def rate_quality(self) -> None:
         """Judge by quality from now on, since some arm of the pool has one."""
@@ -218,7 +245,11 @@ class Estimates:
         self.trials = calls + pending
         self.begun = np.asarray(self.trials.sum(axis=-1, keepdims=True))
         self.pulls = np.asarray(counted.sum(axis=-1, keepdims=True))
-        self._counted = counted.tolist() if counted.ndim == 1 else []
+        # Again as Python's own, which are read in half the time; nobody adds to several runs.
+        self._counted: list[float] = counted.tolist() if counted.ndim == 1 else []
+        self._trials: list[float] = self.trials.tolist() if counted.ndim == 1 else []
+        self._begun, self._pulls = sum(self._trials), sum(self._counted)
+        self._changed: set[int] = set()
         self._stale: set[int] = set()
         called, answered = calls > _FAINT, ok > _FAINT
         self.p_fail = np.where(called, 1.0 - ok / np.where(called, calls, 1.0), 0.0)
@@ -232,7 +263,7 @@ class Estimates:
         timed = answered & (seconds > 0) & (tokens > 0)
         self._speed = np.where(timed, tokens / np.where(timed, seconds, 1.0), np.nan)
 
-    def _derive_arm(self, arm: int, sums: list[float]) -> None:
+    def _derive_arm(self, arm: int, sums: Sequence[float]) -> None:
         """Do for one arm what `_derive` does for all; a property test holds them together."""
         weight, prior_mean = self.prior.weight.item(arm), self.prior.mean.item(arm)
         calls, ok = sums[_CALLS], sums[_OK]
@@ -253,15 +284,15 @@ class Estimates:
             self.any_failed = self.any_failed or ok < calls
         else:
             self.p_fail[arm] = 0.0
-        self._stale.add(arm)
 
-    def _derive_pulls(self, arm: int, sums: list[float], n: float) -> None:
+    def _derive_pulls(self, arm: int, sums: Sequence[float], n: float) -> None:
         pending = sums[_OPENED] - sums[_CLOSED] - sums[_EXPIRED]
         counted, trials = n + pending, sums[_CALLS] + pending
         self.root_inverse[arm] = 1.0 / sqrt(counted) if counted > _FAINT else 1.0
-        self.begun[0] += trials - self.trials.item(arm)
-        self.trials[arm] = trials
-        self.pulls[0] += counted - self._counted[arm]
+        self._begun += trials - self._trials[arm]
+        self._pulls += counted - self._counted[arm]
+        self.begun[0], self.pulls[0] = self._begun, self._pulls
+        self.trials[arm] = self._trials[arm] = trials
         self._counted[arm] = counted
 
     def _freshen(self) -> None:

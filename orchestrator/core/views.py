@@ -81,7 +81,8 @@ class Evidence(NamedTuple):
 
     Attributes:
         total: Estimates over every segment.
-        segment: Estimates of this request's segment, or None for selectors that ask for none.
+        segment: Estimates of this request's segment, or None for selectors that ask for none;
+            with what came last after a `refresh` where it is pooled.
         extra: Regressions on the request's features, for selectors that have columns of their own.
         pooled: The segment with the others' help, kept current where the memory pools; None
             where it is to be derived from the two above.
@@ -118,34 +119,49 @@ class View:
         self.segmented = segmented
         self.prior = prior
         self._arms = {key: arm for arm, key in enumerate(self.keys)}
-        self._minute = 0
+        self._minute, self._first = 0, memory.first_minute(0)
         self._steps: deque[_Step] = deque()
-        self.total = Estimates(len(self.keys), prior=prior)
+        self._total = Estimates(len(self.keys), prior=prior)
         self._segments: dict[str, Estimates] = {}
         self._fades = memory.window_s is not None or memory.half_life_s is not None
         self._watch = Watch(len(self.keys)) if memory.adaptive else None
         self._ready: dict[str, Evidence] = {}
         self._touched: list[int] = []
+        self._changed: set[Estimates] = set()
         self.extra: Regressions | None = None
         if n_extra:
             self.extra = Regressions((len(self.keys),), n_features_of(n_extra), prior=prior)
-        self._whole = Evidence(self.total, None, self.extra)
+        self._whole = Evidence(self._total, None, self.extra)
+
+    @property
+    def total(self) -> Estimates:
+        """Estimates over all segments."""
+        if self._changed:
+            self._refresh()
+        return self._total
+
+    @property
+    def rates_quality(self) -> bool:
+        """Whether arms are judged by quality, since one of them has one; else by success."""
+        return self._total.rates_quality
 
     def clear(self) -> None:
         """Forget everything."""
         self._steps.clear()
         self._segments, self._ready = {}, {}
-        self.total = Estimates(len(self.keys), prior=self.prior)
+        self._total = Estimates(len(self.keys), prior=self.prior)
         if self._watch is not None:
             self._watch.forget()
         if self.extra is not None:
             self.extra = Regressions((len(self.keys),), self.extra.n_features, prior=self.prior)
-        self._whole = Evidence(self.total, None, self.extra)
+        self._whole = Evidence(self._total, None, self.extra)
 
     def evidence(self, segment: str) -> Evidence:
         """Return what to decide on for a request of this segment."""
         if self.extra is not None:
             self.extra.refresh()
+        if self._changed:
+            self._refresh()
         if not self.segmented:
             return self._whole
         found = self._ready.get(segment)
@@ -160,13 +176,18 @@ class View:
         if self._fades:
             self.add(minute, segment, self.keys[arm], _OPENED)
             return
-        self.total.open(arm)
+        self._total.open(arm)
         if not self.segmented:
             return
-        self._of(segment).open(arm)
         ready = self._ready.get(segment)
-        if ready is None or ready.pooled is None or not ready.pooled.open(arm):
-            self._touch(arm)
+        if ready is None:
+            self._of(segment).open(arm)
+        else:
+            assert ready.segment is not None
+            ready.segment.open(arm)
+            if ready.pooled is not None and ready.pooled.open(arm):
+                return
+        self._touch(arm)
 
     def add(
         self,
@@ -189,7 +210,7 @@ class View:
             InvalidRequestError: There are more or fewer features than the selector learns from.
         """
         arm = self._arms.get(key)
-        if arm is None or minute < self.memory.first_minute(self._minute):
+        if arm is None or minute < self._first:
             return
         self._add(minute, segment, arm, deltas)
         if self.extra is not None:
@@ -201,24 +222,22 @@ class View:
 
     def _add(self, minute: int, segment: str, arm: int, deltas: _Deltas) -> None:
         weight = 1.0
-        if self.memory.window_s is not None:
-            self._remember(minute, segment, arm, deltas)
-        elif self.memory.half_life_s is not None:
-            weight = self._weight(minute)
-        rated_before = self.total.rates_quality
-        own = self._of(segment) if self.segmented else self.total
+        if self._fades:
+            if self.memory.window_s is not None:
+                self._remember(minute, segment, arm, deltas)
+            else:
+                weight = self._weight(minute)
+        rated_before = self._total.rates_quality
+        own = self._of(segment) if self.segmented else self._total
         if self._watch is not None:
             self._watch.see(arm, deltas, own)
-        self.total.add(arm, deltas, weight)
-        if self.segmented:
-            own.add(arm, deltas, weight)
-        self._touch(arm)
-        if self.total.rates_quality and not rated_before:
+        self._take(own, arm, deltas, weight)
+        if self._total.rates_quality and not rated_before:
             self.rate_quality()
 
     def add_extra(self, minute: int, arm: int, sums: FloatArray) -> None:
         """Add to the selector's own columns of an arm."""
-        if self.extra is None or minute < self.memory.first_minute(self._minute):
+        if self.extra is None or minute < self._first:
             return
         if self.memory.half_life_s is not None:
             sums = sums * self._weight(minute)
@@ -227,7 +246,7 @@ class View:
 
     def rate_quality(self) -> None:
         """Judge by quality from now on, in every segment alike."""
-        for estimates in (self.total, *self._segments.values()):
+        for estimates in (self._total, *self._segments.values()):
             if not estimates.rates_quality:
                 estimates.rate_quality()
                 self._touched = []
@@ -241,18 +260,15 @@ class View:
         if minute <= self._minute:
             return
         was, self._minute = self._minute, minute
+        self._first = self.memory.first_minute(minute)
         self._adapt()
         if self.memory.half_life_s is not None and was:
             self._fade(0.5 ** ((minute - was) * 60 / self.memory.half_life_s))
-        first = self.memory.first_minute(minute)
-        while self._steps and self._steps[0][0] < first:
+        while self._steps and self._steps[0][0] < self._first:
             _, held, own = self._steps.popleft()
             for (segment, arm), sums in held.items():
                 taken = [(column, -value) for column, value in sums.items()]
-                self.total.add(arm, taken)
-                if self.segmented:
-                    self._of(segment).add(arm, taken)
-                self._touch(arm)
+                self._take(self._of(segment) if self.segmented else self._total, arm, taken)
             if self.extra is not None:
                 for arm, columns in own.items():
                     self.extra.add(arm, -columns)
@@ -262,8 +278,8 @@ class View:
         found = View(self.memory, keys, segmented=self.segmented, prior=prior)
         sources = [self._arms.get(key) for key in found.keys]
         moved = {was: now for now, was in enumerate(sources) if was is not None}
-        found._minute = self._minute
-        found.total = self.total.rearranged(sources, prior)
+        found._minute, found._first = self._minute, self._first
+        found._total = self._total.rearranged(sources, prior)
         found._segments = {
             name: estimates.rearranged(sources, None if prior is None else prior.of(name))
             for name, estimates in self._segments.items()
@@ -280,7 +296,7 @@ class View:
             found._watch = self._watch.rearranged(sources)
         if self.extra is not None:
             found.extra = self.extra.rearranged(sources, prior)
-        found._whole = Evidence(found.total, None, found.extra)
+        found._whole = Evidence(found._total, None, found.extra)
         return found
 
     def replay(self, rows: Iterable[tuple[RowId, list[float]]]) -> None:
@@ -293,7 +309,7 @@ class View:
                 begun = row_id.start
                 self._adapt()
             arm = self._arms.get(row_id.model)
-            if arm is None or row_id.start < self.memory.first_minute(self._minute):
+            if arm is None or row_id.start < self._first:
                 continue
             base = [(column, value) for column, value in enumerate(sums[:_WIDTH]) if value]
             self._add(row_id.start, row_id.segment, arm, base)
@@ -302,17 +318,33 @@ class View:
 
     def _prepare(self, segment: str) -> Evidence:
         own, kappa = self._of(segment), self.memory.pooling
-        pooled = None if kappa is None else Pooled(self.total, own, kappa)
-        return Evidence(self.total, own, self.extra, pooled)
+        pooled = None if kappa is None else Pooled(self._total, own, kappa)
+        return Evidence(self._total, own, self.extra, pooled)
 
     def _of(self, segment: str) -> Estimates:
         estimates = self._segments.get(segment)
         if estimates is None:
             prior = None if self.prior is None else self.prior.of(segment)
             estimates = self._segments[segment] = Estimates(len(self.keys), prior=prior)
-            if self.total.rates_quality:
+            if self._total.rates_quality:
                 estimates.rate_quality()
         return estimates
+
+    def _take(self, own: Estimates, arm: int, deltas: _Deltas, weight: float = 1.0) -> None:
+        """Add to an arm of one segment, or of all."""
+        own.add(arm, deltas, weight)
+        self._changed.add(own)
+        if self.segmented:
+            self._total.add(arm, deltas, weight)
+            self._touch(arm)
+
+    def _refresh(self) -> None:
+        """Let what was added be seen; where segments are pooled, in `Pooled`."""
+        self._total.refresh()
+        if self.memory.pooling is None:
+            for own in self._changed:
+                own.refresh()
+        self._changed.clear()
 
     def _touch(self, arm: int) -> None:
         if self.memory.pooling is not None:
@@ -324,15 +356,10 @@ class View:
         """Forget what arms were before they changed."""
         if self._watch is None:
             return
-        rated = self.total.rates_quality
+        rated = self._total.rates_quality
         for arm, share, shift in self._watch.close():
-            for estimates in self._segments.values() if self.segmented else ():
-                deltas = revision(estimates.sums(arm), rated, share, shift)
-                estimates.add(arm, deltas)
-                self.total.add(arm, deltas)
-            if not self.segmented:
-                self.total.add(arm, revision(self.total.sums(arm), rated, share, shift))
-            self._touch(arm)
+            for own in self._segments.values() if self.segmented else (self._total,):
+                self._take(own, arm, revision(own.sums(arm), rated, share, shift))
 
     def _remember(self, minute: int, segment: str, arm: int, deltas: _Deltas) -> None:
         held = self._step(minute)[1].setdefault((segment, arm), {})
@@ -361,7 +388,7 @@ class View:
         return float(0.5 ** (age_s / self.memory.half_life_s))
 
     def _fade(self, factor: float) -> None:
-        for estimates in (self.total, *self._segments.values()):
+        for estimates in (self._total, *self._segments.values()):
             estimates.scale(factor)
         self._touched = []
         if self.extra is not None:

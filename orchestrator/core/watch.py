@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from orchestrator.core.changes import MIN_KNOWN, ChangeDetector, after_change
+from orchestrator.core.changes import MIN_KNOWN, ChangeDetector, after_change, spread_after
 from orchestrator.core.estimates import Estimates
 from orchestrator.core.statistics import Column
 
@@ -45,11 +45,14 @@ class Watch:
                 n += delta
             elif column == won:
                 reward += delta
-        if (n or reward) and known.n.item(arm) >= MIN_KNOWN:
+        if not (n or reward):
+            return
+        n_known, mean, _ = known.of_arm(arm)
+        if n_known >= MIN_KNOWN:
             bucket = self._open.setdefault(arm, [0.0, 0.0, 0.0])
             bucket[0] += n
             bucket[1] += reward
-            bucket[2] += n * known.mean.item(arm)
+            bucket[2] += n * mean
 
     def close(self) -> Iterator[tuple[int, float, float]]:
         """End the present bucket; yield each arm that has changed, its share and its shift."""
@@ -91,9 +94,8 @@ def revision(
     left, mean = (float(v) for v in after_change(*map(np.asarray, (n, total / n, share, shift))))
     deltas = [(count, left - n), (won, left * mean - total)]
     if rates_quality:
-        # As spread out as before, as far as rewards in [0, 1] can be.
-        squares = sums[Column.QUALITY_SQ]
-        spread = min(max(squares / n - (total / n) ** 2, 0.0), mean - mean * mean)
+        squares, before = sums[Column.QUALITY_SQ], total / n
+        spread = float(spread_after(*map(np.asarray, (squares / n - before**2, before, mean))))
         deltas.append((Column.QUALITY_SQ, left * (spread + mean * mean) - squares))
     elif total > 0:
         # Tokens and seconds are those of successful calls: for each as many as before.

@@ -214,7 +214,7 @@ class Recorder:
 
     def _judge_alike(self) -> None:
         """Judge by quality in every view once some model of any has one."""
-        if self.base.total.rates_quality:
+        if self.base.rates_quality:
             for view in self._views.values():
                 view.rate_quality()
 

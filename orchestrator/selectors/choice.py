@@ -35,7 +35,8 @@ def choose(scores: FloatArray, eligible: BoolArray, floor: float, rng: random.Ra
         if not eligible[best]:  # the eligible ones score no better than minus infinity
             best = int(eligible.argmax())
     if floor == 0.0 or rng.random() >= floor:
-        return Choice(best, True)
+        # NamedTuple's own constructor is a Python function, and takes three times as long.
+        return tuple.__new__(Choice, (best, True))
     among = np.flatnonzero(eligible)
     arm = int(among[int(rng.random() * among.size)])
     return Choice(arm, arm == best)

@@ -3,63 +3,25 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, Final
 
 import numpy as np
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import FloatArray
+from orchestrator.core.optimism import upper_bounds
 from orchestrator.core.pooling import Pooled
 from orchestrator.core.selector import Candidates
 from orchestrator.core.views import Evidence, Memory
 from orchestrator.selectors.burn_in import BurnIn
 
-__all__ = ["HierarchicalSelector", "upper_bound"]
+__all__ = ["HierarchicalSelector"]
 
-_Scale: TypeAlias = float | FloatArray
-# Arrays without axes: numpy compares with them in two thirds of the time of numbers.
-_ZERO: Final = np.array(0.0)
-_ONE: Final = np.array(1.0)
 _PATIENCE: Final = 10_000.0
 """Pulls of a segment after which its levels are twice as high as for arms that never change."""
-
-
-def upper_bound(pooled: Pooled, level: _Scale, boost: _Scale = 1.0) -> FloatArray:
-    """Return how good each arm may plausibly be, shape ``(*lead, n_arms)``.
-
-    With f = boost * max(0, level - ln n) / n, v the variance of a reward that is won with chance
-    ``mean``, and b = (1/2 - mean) f, it is
-
-        mean + b + sqrt(b^2 + 2 v f), at most 1,
-
-    which stands in for the largest q with kl(mean, q) <= f, Bernoulli: the distance to the mean is
-    within a fifth of that for f up to a tenth, and no root has to be searched for.
-
-    Args:
-        pooled: What is believed of each arm; n is its counted pulls.
-        level: ln of the pulls at which an arm needs no optimism; shape ``(*lead, 1)`` or a number.
-        boost: Multiplies the exploration; as level.
-
-    >>> from orchestrator.core.estimates import Estimates
-    >>> from orchestrator.core.statistics import COLUMNS
-    >>> sums = np.zeros((len(COLUMNS), 3))
-    >>> sums[:4] = [[90, 9, 9], [90, 9, 9], [90, 9, 9], [45, 4, 6]]
-    >>> estimates = Estimates.of(sums)
-    >>> upper_bound(Pooled(estimates, estimates, 8.0), math.log(36)).round(2)
-    array([0.5 , 0.71, 0.88])
-    """
-    rate = np.asarray(pooled.log_inverse + level)
-    np.maximum(rate, _ZERO, out=rate)
-    rate *= boost
-    rate *= pooled.inverse
-    lean = pooled.lean * rate
-    rate *= pooled.spread
-    rate += lean * lean
-    np.sqrt(rate, out=rate)
-    rate += lean
-    rate += pooled.mean
-    np.minimum(rate, _ONE, out=rate)
-    return rate
+_STEPS: Final = 32
+"""Levels are multiples of this part of one, so that bounds need not be derived every time; of two
+the lower, so that arms which are known alike get none of it."""
 
 
 class HierarchicalSelector:
@@ -68,9 +30,10 @@ class HierarchicalSelector:
     What is believed of an arm in the request's segment is its mean there, shrunk to its mean in
     all others (`orchestrator.core.pooling`). Optimism is for arms that were pulled less often
     than the average one: KL-UCB with the level ln(pulls / (arms * n)), so that arms of which all
-    is equally known, as from a table of outcomes, are judged by their means. It grows with the
-    square root of the pulls, since arms that are hardly pulled may have become better; what has
-    become of those that are pulled is seen at once (`orchestrator.core.changes`).
+    is equally known, as from a table of outcomes, are judged by their means. There is less of it
+    where ratings differ less than right and wrong do. It grows with the square root of the pulls,
+    since arms that are hardly pulled may have become better; what has become of those that are
+    pulled is seen at once (`orchestrator.core.changes`).
 
     Args:
         kappa: Pulls that an arm's mean over all other segments counts for, above 0.
@@ -84,6 +47,17 @@ class HierarchicalSelector:
         Kaufmann, Cappé & Garivier (2012), Bayes-UCB, and Garivier & Cappé (2011), KL-UCB, whose
         indices this one follows; Audibert & Bubeck (2009), MOSS, for the level; Besson et al.
         (2022), GLR-klUCB, for change detection with exploration that grows as sqrt(pulls).
+
+    >>> from orchestrator.core.estimates import Estimates
+    >>> from orchestrator.core.statistics import COLUMNS
+    >>> sums = np.zeros((len(COLUMNS), 3))
+    >>> sums[:3] = 90, 9, 9
+    >>> sums[3:5] = 45, 4, 6
+    >>> evidence = Evidence(Estimates.of(sums))
+    >>> nothing, yes = np.zeros(3), np.ones(3, dtype=np.bool_)
+    >>> arms = Candidates(yes, nothing, nothing, nothing, yes, yes, nothing)
+    >>> HierarchicalSelector().scores(evidence, arms, np.random.default_rng(0)).round(2)
+    array([0.5 , 0.73, 0.89])
     """
 
     name: ClassVar[str] = "hierarchical"
@@ -117,19 +91,18 @@ class HierarchicalSelector:
         self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
     ) -> FloatArray:
         """Return upper bound - penalty, arms with too few trials above all others."""
-        pooled = evidence.pooled
-        if pooled is None:
-            pooled = Pooled(evidence.total, evidence.segment or evidence.total, self.kappa)
-        pulls, n_known = pooled.pulls, pooled.n_known
-        level: _Scale
-        boost: _Scale
-        if isinstance(pulls, float):
-            level = math.log(max(pulls / max(n_known, 1.0), 1.0))
-            boost = 1.0 + math.sqrt(max(pulls, 0.0) / _PATIENCE)
+        factor, pooled = self.exploration_factor, evidence.pooled
+        if pooled is not None and isinstance(pooled.pulls, float):
+            known = pooled.n_known or 1.0
+            mean = pooled.pulls / known
+            level = int(math.log(mean) * _STEPS) / _STEPS if mean > 1.0 else 0.0
+            boost = factor * (1.0 + math.sqrt(known * math.exp(level) / _PATIENCE))
+            bounds = pooled.upper_bounds(level, boost)
         else:
-            level = np.log(np.maximum(pulls / np.maximum(n_known, 1.0), 1.0))
-            boost = 1.0 + np.sqrt(np.maximum(pulls, 0.0) / _PATIENCE)
-        boost = boost * self.exploration_factor
-        scores = upper_bound(pooled, level, boost)
-        scores -= candidates.penalty
-        return self._burn_in.first(scores, evidence.total)
+            pooled = Pooled(evidence.total, evidence.segment or evidence.total, self.kappa)
+            known = np.maximum(pooled.n_known, 1.0)
+            levels = np.log(np.maximum(pooled.pulls / known, 1.0))
+            levels = np.floor(levels * _STEPS) / _STEPS
+            boosts = factor * (1.0 + np.sqrt(known * np.exp(levels) / _PATIENCE))
+            bounds = upper_bounds(pooled.mean, pooled.counted, levels, boosts * pooled.dispersion)
+        return self._burn_in.first(bounds - candidates.penalty, evidence.total)

@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.changes import MIN_KNOWN, ChangeDetector, Changes, after_change
+from orchestrator.core.changes import (
+    MIN_KNOWN,
+    ChangeDetector,
+    Changes,
+    after_change,
+    spread_after,
+)
 
 
 def feed(detector: ChangeDetector, stream: int, rewards: list[float], mean: float) -> Changes:
@@ -115,3 +121,18 @@ def test_a_change_leaves_no_more_evidence_than_there_was(
 
     assert min(n, MIN_KNOWN) <= left <= n
     assert 0 <= now <= 1
+
+
+@given(before=st.floats(0.01, 0.99), after=st.floats(0, 1), share=st.floats(0, 1))
+def test_rewards_stay_as_spread_out_as_their_mean_lets_them(
+    before: float, after: float, share: float
+):
+    spread = share * before * (1 - before)
+
+    now = spread_after(*map(np.asarray, (spread, before, after)))
+
+    assert now == pytest.approx(share * after * (1 - after), abs=1e-12)
+
+
+def test_rewards_that_were_all_alike_may_be_won_or_lost_from_now_on():
+    assert spread_after(*map(np.asarray, (0.0, 1.0, 0.5))) == 0.25

@@ -60,6 +60,8 @@ priors = st.none() | st.builds(
 
 
 def assert_alike(a: Estimates, b: Estimates) -> None:
+    a.refresh()
+    b.refresh()
     for name in DERIVED:
         np.testing.assert_allclose(
             getattr(a, name), getattr(b, name), rtol=1e-9, atol=1e-9, err_msg=name
@@ -74,6 +76,7 @@ def played(steps: Iterable[tuple[str, int, Any]], prior: Prior | None = None) ->
             estimates.open(arm)
         else:
             estimates.add(arm, deltas)
+    estimates.refresh()
     return estimates
 
 
@@ -206,6 +209,20 @@ def test_many_runs_at_once_are_as_many_single_ones(
             np.testing.assert_array_equal(getattr(together, name)[run], getattr(alone, name))
 
 
+@given(steps, priors)
+def test_a_reward_is_known_before_arrays_are_derived(steps: list[Any], prior: Prior | None):
+    estimates = Estimates(ARMS, prior=prior)
+    for what, arm, deltas in steps:
+        if what == "add":
+            estimates.add(arm, deltas)
+    known = np.array([estimates.of_arm(arm) for arm in range(ARMS)]).T
+    estimates.refresh()
+
+    np.testing.assert_array_equal(known[:2], [estimates.n, estimates.mean])
+    some = known[2] > 1e-9
+    np.testing.assert_allclose(known[2][some] ** -0.5, estimates.root_inverse[some])
+
+
 # -- what the numbers are ----------------------------------------------------------------------
 
 
@@ -213,6 +230,7 @@ def test_success_stands_in_for_quality_until_somebody_rates():
     estimates = Estimates(2)
     estimates.add(0, Outcome(True).deltas())
     estimates.add(0, Outcome(False).deltas())
+    estimates.refresh()
     assert (estimates.mean[0], estimates.n[0], estimates.rates_quality) == (0.5, 2, False)
 
     estimates.add(1, [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.9), (Column.QUALITY_SQ, 0.81)])
@@ -226,6 +244,7 @@ def test_a_failed_call_is_no_bad_answer():
     estimates = Estimates(1)
     estimates.add(0, [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.9), (Column.QUALITY_SQ, 0.81)])
     estimates.add(0, Outcome(False).deltas())
+    estimates.refresh()
 
     assert estimates.mean[0] == 0.9
     assert estimates.p_fail[0] == 1.0
@@ -246,6 +265,7 @@ def test_a_prior_counts_as_so_many_pulls_that_were_won_or_lost():
     seen = Estimates(1)
     for ok in (True, True, True, False):
         seen.add(0, Outcome(ok).deltas())
+    seen.refresh()
 
     assert believed.n == seen.n
     assert believed.mean == seen.mean
@@ -258,6 +278,7 @@ def test_speeds_and_token_counts_are_those_of_answers(tokens: list[int], seconds
     for n in tokens:
         estimates.add(0, Outcome(True, tokens_out=n, seconds=seconds).deltas())
     estimates.add(0, Outcome(False, tokens_out=10**6, seconds=10**6).deltas())
+    estimates.refresh()
 
     assert estimates.tokens_out[0] == pytest.approx(np.mean(tokens))
     assert estimates.tokens_out_p95[0] == pytest.approx(
@@ -275,6 +296,7 @@ def test_what_rounding_leaves_of_ended_pulls_is_no_pull():
     estimates.open(0, 0.1)
     estimates.open(0, 0.2)
     estimates.add(0, EXPIRE, 0.3)
+    estimates.refresh()
 
     assert estimates.trials[0] != 0.0, "0.1 + 0.2 is not 0.3"
     assert estimates.root_inverse[0] == 1.0

@@ -49,7 +49,7 @@ def test_nothing_is_counted_twice_where_there_is_one_segment():
     found = pooled((100, 0.9), (100, 0.9))
 
     assert found.mean[0] == pytest.approx((90 + 0.5 * 8 / 9) / (100 + 8 / 9))
-    assert 1 / found.inverse[0] == pytest.approx(100 + 8 / 9)
+    assert found.counted[0] == pytest.approx(100 + 8 / 9)
 
 
 def test_an_unknown_arm_is_worth_half():
@@ -57,6 +57,22 @@ def test_an_unknown_arm_is_worth_half():
 
     assert found.mean[0] == pytest.approx(0.5)
     assert found.n_known == 0
+
+
+def test_what_is_won_or_lost_is_as_spread_out_as_can_be():
+    assert pooled((1000, 0.8), (10, 0.5)).dispersion[0] == pytest.approx(1.0)
+
+
+def test_ratings_that_hardly_differ_are_known_to_after_some_pulls():
+    few, many = rated(2, 0.8), rated(1000, 0.8)
+    for sums in (few, many):
+        sums[Column.QUALITY_SQ] = sums[Column.QUALITY] * 0.8
+    estimates = Estimates.of(np.array([few, many]).T)
+
+    unsure, sure = Pooled(estimates, estimates, 8.0).dispersion
+
+    assert unsure == pytest.approx(10 / 12)
+    assert sure == pytest.approx(10 / 1010)
 
 
 @settings(max_examples=60)
@@ -82,7 +98,9 @@ def test_following_arm_by_arm_is_deriving_all_at_once(data: Any):
                 rating = [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.5), (Column.QUALITY_SQ, 0.25)]
                 view.add(minute, segment, KEYS[arm], rating)
             case _:
-                view.evidence(segment)
+                kept = view.evidence(segment).pooled
+                assert kept is not None
+                kept.upper_bounds(data.draw(st.sampled_from([0.0, 2.0, 7.0])), 1.5)
 
     for segment in ("code", "prose"):
         evidence = view.evidence(segment)
@@ -90,7 +108,10 @@ def test_following_arm_by_arm_is_deriving_all_at_once(data: Any):
         assert evidence.pooled is not None
         assert view.memory.pooling is not None
         fresh = Pooled(evidence.total, evidence.segment, view.memory.pooling)
-        for name in ("mean", "spread", "inverse", "log_inverse", "pulls", "n_known"):
+        for name in ("mean", "counted", "dispersion", "pulls", "n_known"):
             np.testing.assert_allclose(
                 getattr(evidence.pooled, name), getattr(fresh, name), rtol=1e-9, atol=1e-9
             )
+        np.testing.assert_allclose(
+            evidence.pooled.upper_bounds(2.0, 1.5), fresh.upper_bounds(2.0, 1.5), rtol=1e-9
+        )

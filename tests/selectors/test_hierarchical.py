@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,12 +11,10 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray
-from orchestrator.core.pooling import Pooled
 from orchestrator.core.statistics import Column, Outcome
 from orchestrator.core.views import Evidence, Memory, View
 from orchestrator.selectors.choice import choose
-from orchestrator.selectors.hierarchical import HierarchicalSelector, upper_bound
-from orchestrator.selectors.kl import kl_index
+from orchestrator.selectors.hierarchical import HierarchicalSelector
 from tests.selectors.arms import candidates, rated, sums_of
 
 
@@ -63,6 +63,16 @@ def test_an_arm_that_is_known_less_than_the_others_gets_the_benefit_of_the_doubt
     assert score.argmax() == 2
 
 
+def test_an_arm_whose_ratings_hardly_differ_needs_less_of_it():
+    sums = sums_of(rated(0.6, 1000), rated(0.5, 20), rated(0.5, 20))
+    sums[Column.QUALITY_SQ, 2] = 20 * 0.5**2
+    estimates = Estimates.of(sums)
+
+    _, shaky, steady = scores(HierarchicalSelector(), Evidence(estimates, estimates))
+
+    assert 0.5 < steady < shaky
+
+
 def test_without_exploration_it_is_greedy():
     score = scores(
         HierarchicalSelector(exploration_factor=0.0), evidence((0.6, 1000), (0.5, 1000), (0.5, 20))
@@ -96,16 +106,19 @@ def test_a_pending_pull_makes_an_arm_less_attractive():
     assert selector.scores(view.evidence("all"), arms, np.random.default_rng(0))[1] < before
 
 
-@given(mean=st.floats(0.001, 0.999), n=st.floats(50, 5000), level=st.floats(0.05, 5))
-def test_its_bound_lies_near_that_of_kl_ucb(mean: float, n: float, level: float):
-    estimates = Estimates.of(sums_of(rated(mean, 1)) * n)
-    pooled = Pooled(estimates, estimates, 0.0)
+@given(arms=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 5000)), min_size=2, max_size=5))
+def test_what_was_kept_from_earlier_decisions_scores_as_if_derived_anew(arms: list[Any]):
+    selector = HierarchicalSelector()
+    view = View(selector.memory, [f"a:{arm}" for arm in range(len(arms))], segmented=True)
+    for arm, (mean, n) in enumerate(arms):
+        rating = [(Column.N_QUALITY, n), (Column.QUALITY, n * mean), (Column.QUALITY_SQ, n * mean)]
+        view.add(1, "all", view.keys[arm], [(Column.CALLS, n), (Column.OK, n), *rating])
+        view.open(1, "all", arm)
+        kept = scores(selector, view.evidence("all"))
 
-    above = upper_bound(pooled, level + np.log(n)) - pooled.mean
+    fresh = scores(selector, view.evidence("all")._replace(pooled=None))
 
-    assert above == pytest.approx(
-        kl_index(pooled.mean, level / np.array([n])) - pooled.mean, rel=0.25
-    )
+    np.testing.assert_allclose(kept, fresh, rtol=1e-9)
 
 
 def test_a_silent_regression_costs_it_the_lead():
