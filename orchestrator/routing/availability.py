@@ -7,7 +7,9 @@ them speaks against it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import count
 from math import inf
@@ -16,12 +18,15 @@ from random import Random
 import numpy as np
 
 from orchestrator.core.decisions import Refusal, RefusalCode
-from orchestrator.core.errors import ModelError
+from orchestrator.core.errors import ErrorClass, ModelError
 from orchestrator.core.model import ModelSpec
 from orchestrator.core.selector import BoolArray
-from orchestrator.routing.breaker import Breaker, BreakerPolicy, BreakerState, Change
+from orchestrator.routing.breaker import Breaker, BreakerPolicy, Change
+from orchestrator.routing.breaker_states import BreakerState
 from orchestrator.routing.consequences import Consequence, cooldown_s
 from orchestrator.routing.ejection import EjectionPolicy, LastResort
+from orchestrator.routing.evidence import Evidence, Failure, Tally
+from orchestrator.routing.outliers import find_outliers
 from orchestrator.routing.pool import Pool
 
 __all__ = ["Availability", "Notice", "Outage"]
@@ -81,6 +86,8 @@ class Availability:
         self._cooling: dict[str, _Rest] = {}
         self._quarantined: dict[str, str] = {}
         self._unwell: set[str] = set()
+        self._evidence: defaultdict[str, Evidence] = defaultdict(Evidence)
+        self._compares_at = -inf
         self._pool = Pool(0, ())
         self._usable: BoolArray = np.ones(0, dtype=np.bool_)
         self._changes_at = inf
@@ -94,6 +101,7 @@ class Availability:
             arm = pool.index.get(key)
             if arm is None or pool.models[arm] is not model:
                 self._breakers.pop(key, None)
+                self._evidence.pop(key, None)
                 self._cooling.pop(key, None)
                 self._unwell.discard(key)
                 self._quarantined.pop(key, None)
@@ -125,13 +133,48 @@ class Availability:
         breaker = self._breakers.get(key)
         return "closed" if breaker is None else breaker.state
 
+    # -- what is known of one model --------------------------------------------------------------
+
+    def breaker(self, key: str) -> Breaker:
+        """Return the breaker of a model of the pool; only this object may change it."""
+        breaker = self._breakers.get(key)
+        if breaker is None:
+            breaker = self._breakers[key] = Breaker(self._policy, self._tickets)
+        return breaker
+
+    def evidence(self, key: str) -> Evidence:
+        """Return what was seen of a model; only this object may change it."""
+        return self._evidence.get(key) or Evidence()
+
+    def tally(self, key: str, now: float) -> Tally:
+        """Return the calls of a model within the breaker's window."""
+        breaker = self._breakers.get(key)
+        return Tally() if breaker is None else breaker.tally(now)
+
+    @property
+    def unwell(self) -> AbstractSet[str]:
+        """The models whose breaker is not closed, by key."""
+        return self._unwell
+
+    def speaks_against(self, key: str, now: float) -> Iterator[Outage]:
+        """Yield everything that keeps a model out of service, the longest-lasting kind first."""
+        spec = self._pool.models[self._pool.index[key]].spec
+        refused = self._refused(spec)
+        if refused is not None:
+            yield Outage(RefusalCode.CREDENTIAL, f"its credential was refused: {refused}", None)
+        rest = self._cooling.get(key)
+        if rest is not None and rest.until > now:
+            yield Outage(RefusalCode.COOLING, rest.reason, rest.until)
+        breaker = self._breakers.get(key)
+        if breaker is not None and breaker.state != "closed" and not breaker.may_probe(now):
+            waits = "is probed now" if breaker.state == "half_open" else "has failed too often"
+            yield Outage(RefusalCode.UNHEALTHY, f"it {waits}", breaker.probe_at)
+
     # -- a call's life -------------------------------------------------------------------------
 
     def begin(self, key: str, now: float) -> tuple[int, Notice | None]:
         """Return the ticket with which a call's result is handed in."""
-        breaker = self._breakers.get(key)
-        if breaker is None:
-            breaker = self._breakers[key] = Breaker(self._policy, self._tickets)
+        breaker = self.breaker(key)
         if breaker.state != "closed":
             probe = breaker.begin_probe(now)
             if probe is not None:
@@ -139,12 +182,25 @@ class Availability:
                 return probe.ticket, self._notice(key, probe.change)
         return breaker.ticket, None
 
-    def success(self, key: str, ticket: int, now: float) -> Notice | None:
-        """Take note of a call that succeeded."""
+    def success(
+        self,
+        key: str,
+        ticket: int,
+        now: float,
+        latency_s: float = 0.0,
+        *,
+        by_check: bool = False,
+        shallow: bool = False,
+    ) -> Notice | None:
+        """Take note of a call that succeeded; arguments as for `failure` and `Breaker.success`."""
         breaker = self._breakers.get(key)
         if breaker is None:
             return None
-        change = breaker.success(now, ticket)
+        seen = self._evidence[key]
+        seen.answered_at = now
+        if not by_check:
+            seen.called_at = now
+        change = breaker.success(now, ticket, latency_s, shallow=shallow)
         return self._after(key, breaker, change)
 
     def neutral(self, key: str, ticket: int, now: float) -> None:
@@ -163,24 +219,47 @@ class Availability:
         now: float,
         rng: Random,
         cause_id: str | None = None,
+        *,
+        by_check: bool = False,
+        shallow: bool = False,
     ) -> list[Notice]:
-        """Take note of a failed call; arguments as for `Breaker.failure`."""
+        """Take note of a failed call; further arguments as for `Breaker.failure`.
+
+        Args:
+            spec: What was called.
+            ticket: The one the call took.
+            error: How it failed.
+            consequence: What follows.
+            now: Monotonic seconds.
+            rng: Draws the jitter.
+            cause_id: What broke.
+            by_check: No request called, but an active check.
+            shallow: One that asked for no answer.
+        """
         key = spec.key.text
         notices: list[Notice] = []
         if key not in self._pool.index:
             return notices
+        self._note(key, error, consequence, now, by_check)
         breaker = self._breakers.get(key)
         if breaker is not None:
             change = None
             if consequence.counts_against_health:
-                by_rate = sum(self._breakers[k].by_rate for k in self._unwell)
-                may_eject = self._ejection.may_eject(by_rate, len(self._pool))
-                change = breaker.failure(now, ticket, rng, cause_id=cause_id, may_eject=may_eject)
+                change = breaker.failure(
+                    now,
+                    ticket,
+                    rng,
+                    cause_id=cause_id,
+                    may_eject=self._may_eject(),
+                    shallow=shallow,
+                )
             else:
                 breaker.neutral(now, ticket)
             notice = self._after(key, breaker, change)
             if notice is not None:
                 notices.append(notice)
+            if consequence.counts_against_health and now >= self._compares_at:
+                notices += self._compare(now, rng)
         if consequence.cools_endpoint and isinstance(error, ModelError):
             notices.append(self._cool(key, error, now))
         if consequence.quarantines_credential:
@@ -195,6 +274,44 @@ class Availability:
         self._changes_at = -inf
 
     # ------------------------------------------------------------------------------------------
+
+    def _note(
+        self, key: str, error: Exception, consequence: Consequence, now: float, by_check: bool
+    ) -> None:
+        seen = self._evidence[key]
+        if not by_check:
+            seen.called_at = now
+        if consequence.try_another:  # if not, it was the caller's fault
+            kind = error.classification if isinstance(error, ModelError) else ErrorClass.UNKNOWN
+            counted = consequence.counts_against_health
+            seen.failures.appendleft(Failure(now, kind.value, counted, by_check))
+
+    def _may_eject(self) -> bool:
+        by_rate = sum(self._breakers[key].by_rate for key in self._unwell)
+        return self._ejection.may_eject(by_rate, len(self._pool))
+
+    def _compare(self, now: float, rng: Random) -> list[Notice]:
+        """Eject those that fail far more often than the rest, while a rate may eject anybody."""
+        policy = self._ejection
+        self._compares_at = now + policy.outlier_interval_s
+        well = {k: b.tally(now) for k, b in self._breakers.items() if b.state == "closed"}
+        notices = []
+        for outlier in find_outliers(
+            well,
+            deviations=policy.outlier_deviations,
+            min_models=policy.outlier_min_models,
+            min_calls=policy.outlier_min_calls,
+        ):
+            if not self._may_eject():
+                break
+            breaker = self._breakers[outlier.model]
+            reason = (
+                f"{outlier.rate:.0%} of its calls succeed, an outlier below {outlier.threshold:.0%}"
+            )
+            notice = self._after(outlier.model, breaker, breaker.eject(now, rng, reason))
+            assert notice is not None
+            notices.append(notice)
+        return notices
 
     def _cool(self, key: str, error: ModelError, now: float) -> Notice:
         present = self._cooling.get(key)
@@ -221,7 +338,7 @@ class Availability:
         self._changes_at = inf
         self._cooling = {k: rest for k, rest in self._cooling.items() if rest.until > now}
         for key in self._affected():
-            outage = self._outage(key, now)
+            outage = next(self.speaks_against(key, now), None)
             if outage is not None:
                 outages[key] = outage
                 usable[self._pool.index[key]] = False
@@ -237,20 +354,6 @@ class Availability:
 
     def _refused(self, spec: ModelSpec) -> str | None:
         return self._quarantined.get(_credential(spec))
-
-    def _outage(self, key: str, now: float) -> Outage | None:
-        spec = self._pool.models[self._pool.index[key]].spec
-        refused = self._refused(spec)
-        if refused is not None:
-            return Outage(RefusalCode.CREDENTIAL, f"its credential was refused: {refused}", None)
-        rest = self._cooling.get(key)
-        if rest is not None:
-            return Outage(RefusalCode.COOLING, rest.reason, rest.until)
-        breaker = self._breakers.get(key)
-        if breaker is not None and breaker.state != "closed" and not breaker.may_probe(now):
-            waits = "is probed now" if breaker.state == "half_open" else "has failed too often"
-            return Outage(RefusalCode.UNHEALTHY, f"it {waits}", breaker.probe_at)
-        return None
 
 
 def _credential(spec: ModelSpec) -> str:

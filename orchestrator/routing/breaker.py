@@ -1,11 +1,8 @@
 """Whether a model is well enough to be chosen, judged by the calls it served.
 
-::
-
-    closed ── failures in a row, or too many of the last minute's calls ──> open
-    open ── its time has passed, one call goes through as a probe ──> half_open
-    half_open ── the probe fails ──> open, for twice as long
-    half_open ── enough probes in a row succeed ──> closed
+`breaker_states` has the table of its transitions. A probe that fails doubles the time until the
+next, and so does a breaker that opens again before it has been closed for as long as it was open,
+and for a window at least: a model that recovers only for its probes is out ever longer.
 """
 
 from __future__ import annotations
@@ -15,13 +12,13 @@ from dataclasses import dataclass
 from itertools import count
 from math import inf
 from random import Random
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 
 from orchestrator.core.errors import InvalidRequestError
+from orchestrator.routing.breaker_states import TRANSITIONS, BreakerState, Cause
+from orchestrator.routing.evidence import Tally
 
-__all__ = ["Breaker", "BreakerPolicy", "BreakerState", "Change", "Probe"]
-
-BreakerState: TypeAlias = Literal["closed", "open", "half_open"]
+__all__ = ["Breaker", "BreakerPolicy", "Change", "Probe"]
 
 _BUCKETS: Final = 10
 _CAUSES_REMEMBERED: Final = 4
@@ -38,7 +35,7 @@ class BreakerPolicy:
         window_s: How far back the failure rate looks.
         min_calls: Calls within the window below which there is no rate.
         failure_rate: The share of failed calls above which the breaker opens.
-        open_s: How long it stays open at first; each failed probe doubles it.
+        open_s: How long it stays open at first; each failed probe, and each relapse, doubles it.
         max_open_s: Where doubling ends.
         jitter: The part of that time by which it varies either way, so that the probes of
             many processes do not arrive together.
@@ -114,10 +111,13 @@ class Breaker:
         probe_at: The monotonic time from which a call may go through: ``-inf`` while closed,
             the end of the open time, or the end of the lease of the probe in flight.
         by_rate: It is unhealthy by its failure rate, not by failures in a row.
+        by_checks: Nothing but shallow checks speaks against it: no call has failed since one
+            succeeded.
     """
 
     __slots__ = (
         "_causes",
+        "_closed_at",
         "_counted",
         "_failures_in_a_row",
         "_open_s",
@@ -125,6 +125,7 @@ class Breaker:
         "_successes",
         "_tickets",
         "_window",
+        "by_checks",
         "by_rate",
         "probe_at",
         "state",
@@ -132,7 +133,7 @@ class Breaker:
     )
 
     state: BreakerState
-    _open_s: float
+    by_checks: bool
     _successes: int
 
     def __init__(self, policy: BreakerPolicy, tickets: Iterator[int] | None = None) -> None:
@@ -140,7 +141,9 @@ class Breaker:
         self._window = _Window(policy.window_s)
         self._tickets = tickets or count(1)
         self._causes: tuple[str, ...] = ()
-        self._close()
+        self._open_s = policy.open_s
+        self.state = "closed"
+        self._close(-inf)
 
     def may_probe(self, now: float) -> bool:
         """Say whether the model is unhealthy and one call may test it."""
@@ -150,27 +153,43 @@ class Breaker:
         """Give the right to test the model to this caller only, or None if it may not be."""
         if not self.may_probe(now):
             return None
-        change = Change("open", "half_open", "a probe is due") if self.state == "open" else None
-        self.state = "half_open"
+        change = None
+        if self.state == "open":
+            change = Change("open", self._go("a probe is due"), "a probe is due")
         self._counted = next(self._tickets)
         self.probe_at = now + self._policy.probe_lease_s
         return Probe(self._counted, change)
 
-    def success(self, now: float, ticket: int) -> Change | None:
-        """Count a call that succeeded."""
+    def success(
+        self, now: float, ticket: int, latency_s: float = 0.0, *, shallow: bool = False
+    ) -> Change | None:
+        """Count a call that succeeded, or a check.
+
+        Args:
+            now: Monotonic seconds.
+            ticket: The one the call took.
+            latency_s: How long the answer took.
+            shallow: It was a check that asked for no answer. That the model can be reached says
+                nothing of calls that reached it and failed.
+        """
         if ticket != self._counted:
+            return None
+        if shallow and not self.by_checks:
+            self.neutral(now, ticket)
             return None
         if self.state == "closed":
             self._failures_in_a_row = 0
-            self._window.add(now, 0)
+            if not shallow:
+                self.by_checks = True
+                self._window.add(now, 0, latency_s)
             return None
         self._successes += 1
         if self._successes < self._policy.recovery_threshold:
             self._release_probe(now)
             return None
         reason = f"{self._successes} probes in a row succeeded"
-        self._close()
-        return Change("half_open", "closed", reason)
+        self._close(now)
+        return Change("half_open", self._go("enough probes succeeded"), reason)
 
     def failure(
         self,
@@ -180,8 +199,9 @@ class Breaker:
         *,
         cause_id: str | None = None,
         may_eject: bool = True,
+        shallow: bool = False,
     ) -> Change | None:
-        """Count a call that failed by the model's fault.
+        """Count a call that failed by the model's fault, or a check.
 
         Args:
             now: Monotonic seconds.
@@ -190,53 +210,69 @@ class Breaker:
             cause_id: What broke, where one thing can break many calls, such as a process;
                 failures with the same cause count once.
             may_eject: The failure rate may open the breaker, see `EjectionPolicy`.
+            shallow: It was a check that asked for no answer, which is no call of the rate.
         """
         if ticket != self._counted:
             return None
         policy, window = self._policy, self._window
+        self.by_checks &= shallow
         if self.state == "half_open":
-            self._open_s = min(2 * self._open_s, policy.max_open_s)
-            return self._open(now, rng, "the probe failed")
+            return self._open(now, rng, "the probe failed", "the probe failed")
         if cause_id is not None:
             if cause_id in self._causes:
                 return None
             self._causes = (cause_id, *self._causes[: _CAUSES_REMEMBERED - 1])
         self._failures_in_a_row += 1
-        window.add(now, 1)
+        if not shallow:
+            window.add(now, 1)
         if self._failures_in_a_row >= policy.failure_threshold:
-            return self._open(now, rng, f"{self._failures_in_a_row} failures in a row")
+            reason = f"{self._failures_in_a_row} failures in a row"
+            return self._open(now, rng, "failures in a row", reason)
         enough = may_eject and window.calls >= policy.min_calls
         if enough and window.failures > policy.failure_rate * window.calls:
             self.by_rate = True
             reason = f"{window.failures} of {window.calls} calls failed in {policy.window_s:g} s"
-            return self._open(now, rng, reason)
+            return self._open(now, rng, "its failure rate", reason)
         return None
+
+    def eject(self, now: float, rng: Random, reason: str) -> Change:
+        """Open it, closed as it is, since the model does far worse than the others of its pool."""
+        self.by_rate, self.by_checks = True, False
+        return self._open(now, rng, "an outlier of the pool", reason)
+
+    def tally(self, now: float) -> Tally:
+        """Return the calls of the last window, as far as they are since it last closed."""
+        return self._window.tally(now)
 
     def neutral(self, now: float, ticket: int) -> None:
         """Take note of a call that says nothing: cancelled, or failed by the caller's fault."""
         if ticket == self._counted and self.state == "half_open":
             self._release_probe(now)
 
-    def _open(self, now: float, rng: Random, reason: str) -> Change:
-        was = self.state
-        self.state = "open"
-        jitter = self._policy.jitter
-        open_s = self._open_s * rng.uniform(1 - jitter, 1 + jitter)
+    def _go(self, cause: Cause) -> BreakerState:
+        self.state = TRANSITIONS[self.state, cause]
+        return self.state
+
+    def _open(self, now: float, rng: Random, cause: Cause, reason: str) -> Change:
+        was, policy = self.state, self._policy
+        well_s = now - self._closed_at if was == "closed" else 0.0
+        relapse = well_s < max(self._open_s, policy.window_s)
+        self._open_s = min(2 * self._open_s, policy.max_open_s) if relapse else policy.open_s
+        open_s = self._open_s * rng.uniform(1 - policy.jitter, 1 + policy.jitter)
         self.probe_at = now + open_s
         self._counted = _NO_TICKET
         self._successes = 0
-        return Change(was, "open", reason, open_s)
+        return Change(was, self._go(cause), reason, open_s)
 
     def _release_probe(self, now: float) -> None:
         self.probe_at = now
         self._counted = _NO_TICKET
 
-    def _close(self) -> None:
-        self.state = "closed"
+    def _close(self, now: float) -> None:
+        self._closed_at = now
         self.ticket = self._counted = next(self._tickets)
         self.probe_at = -inf
-        self.by_rate = False
-        self._open_s = self._policy.open_s
+        self.by_rate, self.by_checks = False, True
         self._failures_in_a_row = 0
         self._window.clear()
 
@@ -244,7 +280,15 @@ class Breaker:
 class _Window:
     """Calls and failures of the last while, which is measured to a tenth of its length."""
 
-    __slots__ = ("_bucket", "_bucket_s", "_calls", "_failures", "calls", "failures")
+    __slots__ = (
+        "_bucket",
+        "_bucket_s",
+        "_calls",
+        "_failures",
+        "_seconds",
+        "calls",
+        "failures",
+    )
 
     def __init__(self, window_s: float) -> None:
         self._bucket_s = window_s / _BUCKETS
@@ -255,16 +299,22 @@ class _Window:
         self.calls = self.failures = 0
         self._calls = [0] * _BUCKETS
         self._failures = [0] * _BUCKETS
+        self._seconds = [0.0] * _BUCKETS
 
-    def add(self, now: float, failed: int) -> None:
+    def add(self, now: float, failed: int, latency_s: float = 0.0) -> None:
         bucket = int(now / self._bucket_s)
         if bucket > self._bucket:
             self._advance(bucket)
         place = bucket % _BUCKETS
         self._calls[place] += 1
         self._failures[place] += failed
+        self._seconds[place] += latency_s
         self.calls += 1
         self.failures += failed
+
+    def tally(self, now: float) -> Tally:
+        self._advance(max(int(now / self._bucket_s), self._bucket))
+        return Tally(self.calls, self.failures, sum(self._seconds))
 
     def _advance(self, bucket: int) -> None:
         for passed in range(self._bucket + 1, min(bucket, self._bucket + _BUCKETS) + 1):
@@ -272,4 +322,5 @@ class _Window:
             self.calls -= self._calls[place]
             self.failures -= self._failures[place]
             self._calls[place] = self._failures[place] = 0
+            self._seconds[place] = 0.0
         self._bucket = bucket

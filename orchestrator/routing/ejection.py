@@ -36,10 +36,19 @@ class EjectionPolicy:
         max_share: The most of the pool that failure rates may eject.
         when_all_are_ejected: ``try`` the model that recovers soonest, or ``refuse`` with the
             time to wait.
+        outlier_deviations: Standard deviations by which a model's success rate lies below the
+            pool's when the comparison ejects it.
+        outlier_min_models: Models with enough calls that a comparison takes.
+        outlier_min_calls: Calls within the breaker's window that a model is compared with.
+        outlier_interval_s: Seconds from one comparison to the next.
     """
 
     max_share: float = 0.5
     when_all_are_ejected: Literal["try", "refuse"] = "try"
+    outlier_deviations: float = 1.9
+    outlier_min_models: int = 5
+    outlier_min_calls: int = 20
+    outlier_interval_s: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.max_share <= 1:
@@ -51,6 +60,18 @@ class EjectionPolicy:
                 f"when_all_are_ejected is try or refuse, not {self.when_all_are_ejected!r}",
                 param="when_all_are_ejected",
             )
+        least = {
+            "outlier_deviations": 0,
+            "outlier_min_models": 2,
+            "outlier_min_calls": 1,
+            "outlier_interval_s": 0,
+        }
+        for name, low in least.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not value >= low:
+                raise InvalidRequestError(
+                    f"{name} must be at least {low}, not {value!r}", param=name
+                )
 
     def may_eject(self, ejected: int, pool: int) -> bool:
         """Say whether a failure rate may eject one more.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -12,10 +12,14 @@ from orchestrator.core.requirements import ANYTHING, Requirements
 from orchestrator.core.selector import Selector
 from orchestrator.routing.registry import ModelRegistry
 
-__all__ = ["AFFINITY_S", "AUTO", "Route", "Routes"]
+__all__ = ["AFFINITY_S", "AUTO", "BY_PRIORITY", "CURRENT", "Route", "Routes"]
 
 AUTO = "auto"
 """The route taken where none is named."""
+BY_PRIORITY = "priority"
+"""The route on which `use_model` tries providers in the order of their priority."""
+CURRENT = "current"
+"""The name that stands for whichever model is current, where no route or model is called so."""
 AFFINITY_S = 1800.0
 """Seconds for which a session stays with the model that answered it, where a route says nothing."""
 
@@ -51,6 +55,8 @@ class Routes:
     """The routes of one engine and the names they answer to."""
 
     registry: ModelRegistry
+    current: Callable[[], str | None] = lambda: None
+    """Gives the key of the model that is current."""
     routes: dict[str, Route] = field(default_factory=dict)
     version: int = 0
     """Counts the changes."""
@@ -75,8 +81,8 @@ class Routes:
     def chain(self, name: str) -> list[Route]:
         """Return the route of this name, then what it falls back to, in order.
 
-        A model's key, alias or bare name is a route to that model alone. A fallback that has
-        left the pool serves nobody.
+        A model's key, alias or bare name is a route to that model alone, and ``current`` to the one
+        that is. A fallback that has left the pool serves nobody.
 
         Raises:
             ModelNotFoundError: Neither a route nor a model has this name.
@@ -85,12 +91,23 @@ class Routes:
         if route is None:
             try:
                 # One model alone needs no affinity.
+                current = self._current(name)
+                if current is not None:  # another one next time, so it goes by that one's name
+                    return [Route(name=current, models=(current,), affinity_s=0.0)]
                 key = self.registry.resolve(name)
                 return [Route(name=name, models=(key,), affinity_s=0.0)]
             except ModelNotFoundError as error:
                 error.hint = f"{error.hint}; routes: {', '.join(self.routes)}"
                 raise
         return list(self._expanded(route)) if route.fallback else [route]
+
+    def _current(self, name: str) -> str | None:
+        if name != CURRENT:
+            return None
+        key = self.current()
+        if key is None:
+            raise ModelNotFoundError("no model is current", hint="switch_model makes one so")
+        return key
 
     def _expanded(self, route: Route) -> Iterator[Route]:
         yield route

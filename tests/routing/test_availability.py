@@ -297,7 +297,8 @@ class Naive:
 
     credential: str
     failures: int = 0
-    opened: int = 0
+    open_s: float = 10.0
+    closed_at: float = -inf
     probes: int = 0
     state: str = "closed"
     probe_at: float = -inf
@@ -357,7 +358,12 @@ class Serving(RuleBasedStateMachine):
             naive.probes += 1
             naive.probe_at, naive.counted = self.now, set()
             if naive.probes == self.POLICY.recovery_threshold:
-                self.naive[key] = Naive(naive.credential, rests_until=naive.rests_until)
+                self.naive[key] = Naive(
+                    naive.credential,
+                    rests_until=naive.rests_until,
+                    open_s=naive.open_s,
+                    closed_at=self.now,
+                )
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data(), cools=st.booleans())
@@ -378,9 +384,11 @@ class Serving(RuleBasedStateMachine):
             return
         naive.failures += 1
         if naive.state == "half_open" or naive.failures >= self.POLICY.failure_threshold:
-            naive.opened += 1
-            open_s = min(self.POLICY.open_s * 2 ** (naive.opened - 1), self.POLICY.max_open_s)
-            naive.state, naive.probe_at = "open", self.now + open_s
+            well_s = 0.0 if naive.state == "half_open" else self.now - naive.closed_at
+            relapse = well_s < max(naive.open_s, self.POLICY.window_s)
+            doubled = min(2 * naive.open_s, self.POLICY.max_open_s)
+            naive.open_s = doubled if relapse else self.POLICY.open_s
+            naive.state, naive.probe_at = "open", self.now + naive.open_s
             naive.probes, naive.counted = 0, set()
 
     @precondition(lambda self: self.calls)

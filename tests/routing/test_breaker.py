@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import InvalidRequestError
 from orchestrator.routing.breaker import Breaker, BreakerPolicy, Change
+from orchestrator.routing.breaker_states import TRANSITIONS
+from orchestrator.routing.evidence import Tally
 
 STEADY = BreakerPolicy(jitter=0.0)
 
@@ -151,16 +153,121 @@ def test_each_failed_probe_doubles_the_open_time_up_to_five_minutes():
     assert waits == [20, 40, 80, 160, 300, 300, 300]
 
 
-def test_recovery_forgets_everything():
+def recovered(breaker: Breaker, now: float) -> None:
+    """Let two probes succeed."""
+    for _ in range(2):
+        breaker.success(now, probe(breaker, now))
+    assert breaker.state == "closed"
+
+
+def test_recovery_forgets_every_failure():
     breaker = Breaker(STEADY)
     play(breaker, 0.0, "SFFSFFSFSF")
     breaker.failure(10.0, probe(breaker, 10.0), Random(1))
-    for now in (30.0, 31.0):
-        breaker.success(now, probe(breaker, now))
+    recovered(breaker, 30.0)
 
     assert not breaker.by_rate
-    assert play(breaker, 32.0, "FFSFF") is None
-    assert fail(breaker, 33.0) == Change("closed", "open", "3 failures in a row", 10.0)
+    assert play(breaker, 100.0, "FFSFF") is None
+    assert fail(breaker, 101.0) == Change("closed", "open", "3 failures in a row", 10.0)
+
+
+def test_a_relapse_within_a_minute_doubles_the_open_time_and_a_later_one_does_not():
+    breaker = opened()
+    for now, waits in ((10.0, 20.0), (90.0, 40.0), (190.0, 80.0)):
+        recovered(breaker, now)
+        change = fail(breaker, now + 59.9, times=3)
+        assert change is not None
+        assert change.probe_in_s == waits
+
+    recovered(breaker, 330.0)
+    change = fail(breaker, 410.0, times=3)
+    assert change is not None
+    assert change.probe_in_s == 10.0, "well for as long as it was out, and for a minute"
+
+
+def openings_in_an_hour(policy: BreakerPolicy, calls_well: int, seed: int) -> int:
+    """Count how often a model goes out that answers so many calls and then fails, once a second."""
+    breaker, rng, openings, well = Breaker(policy), Random(seed), 0, 0
+    for second in range(3600):
+        begun = breaker.begin_probe(second)
+        if breaker.state == "half_open" and begun is None:
+            continue
+        if breaker.state == "open":
+            well = 0
+            continue
+        ticket = breaker.ticket if begun is None else begun.ticket
+        if well < calls_well:
+            breaker.success(second, ticket)
+            well += 1
+        elif breaker.failure(second, ticket, rng) is not None:
+            openings += 1
+    return openings
+
+
+@given(st.integers(0, 50), st.integers(0, 1000))
+def test_a_model_that_is_well_for_its_probes_only_does_not_flap(calls_well: int, seed: int):
+    # It rests 10, 20, 40, 80, 160 s, then 300 s each time, a fifth less at the least.
+    assert openings_in_an_hour(BreakerPolicy(), calls_well, seed) <= 5 + 3600 / (0.8 * 300)
+
+
+def test_a_shallow_check_says_nothing_of_calls_that_failed():
+    breaker = Breaker(STEADY)
+    fail(breaker, 0.0, times=2)
+    breaker.success(0.0, breaker.ticket, shallow=True)
+    assert fail(breaker, 1.0) is not None
+
+    for now in (11.0, 12.0, 13.0):
+        assert breaker.success(now, probe(breaker, now), shallow=True) is None
+    assert breaker.state == "half_open"
+    recovered(breaker, 14.0)
+
+
+def test_what_shallow_checks_took_out_they_bring_back():
+    breaker = Breaker(STEADY)
+    assert fail(breaker, 0.0, times=2, shallow=True) is None
+    breaker.success(0.0, breaker.ticket, shallow=True)
+    assert fail(breaker, 0.0, times=2, shallow=True) is None
+    assert fail(breaker, 0.0, shallow=True) is not None
+    assert breaker.by_checks
+
+    assert breaker.success(10.0, probe(breaker, 10.0), shallow=True) is None
+    closed = breaker.success(11.0, probe(breaker, 11.0), shallow=True)
+
+    assert closed is not None
+    assert closed.now == "closed"
+
+
+def test_checks_that_ask_for_no_answer_are_no_calls_of_the_rate():
+    breaker = Breaker(STEADY)
+    fail(breaker, 0.0, times=2, shallow=True)
+    breaker.success(0.0, breaker.ticket, 0.5)
+    breaker.success(0.0, breaker.ticket, 1.5)
+    fail(breaker, 0.0)
+
+    assert breaker.tally(0.0) == Tally(3, 1, 2.0)
+    assert breaker.tally(0.0).error_rate == pytest.approx(1 / 3)
+    assert breaker.tally(0.0).response_s == 1.0
+    assert breaker.tally(60.0) == Tally()
+    assert breaker.tally(60.0).error_rate is None
+    assert breaker.tally(60.0).response_s is None
+
+
+def test_an_outlier_is_out_like_anybody_else_and_counts_as_ejected_by_its_rate():
+    breaker = Breaker(STEADY)
+
+    assert breaker.eject(0.0, Random(1), "far below the rest") == Change(
+        "closed", "open", "far below the rest", 10.0
+    )
+    assert breaker.by_rate
+    assert not breaker.by_checks
+    recovered(breaker, 10.0)
+    assert not breaker.by_rate
+
+
+def test_every_state_can_be_reached_and_left():
+    states = {"closed", "open", "half_open"}
+
+    assert {was for was, _ in TRANSITIONS} == set(TRANSITIONS.values()) == states
 
 
 def test_a_cancelled_probe_makes_room_for_the_next():
@@ -270,6 +377,7 @@ class History:
         self.results: list[tuple[float, bool]] = []  # since it last closed
         self.recovered = 0
         self.open_s = self.POLICY.open_s
+        self.closed_at = -inf
         self.probe_at = -inf
 
     @property
@@ -340,8 +448,8 @@ class History:
         elif result == "well":
             self.recovered += 1
             if self.recovered == self.POLICY.recovery_threshold:
-                self.expected, self.probe_at = "closed", -inf
-                self.results, self.recovered, self.open_s = [], 0, self.POLICY.open_s
+                self.expected, self.probe_at, self.closed_at = "closed", -inf, self.now
+                self.results, self.recovered = [], 0
 
     def a_counted_call_ends(self, *, failed: bool) -> None:
         self.results.append((self.now, failed))
@@ -350,6 +458,9 @@ class History:
         seen = [f for at, f in self.results if at // tenth_s > self.now // tenth_s - 10]
         too_many = len(seen) >= self.POLICY.min_calls and sum(seen) > len(seen) / 2
         if failed and (in_a_row == [True] * self.POLICY.failure_threshold or too_many):
+            relapse = self.now - self.closed_at < max(self.open_s, self.POLICY.window_s)
+            doubled = min(2 * self.open_s, self.POLICY.max_open_s)
+            self.open_s = doubled if relapse else self.POLICY.open_s
             self.expected, self.probe_at = "open", self.now + self.open_s
 
 
