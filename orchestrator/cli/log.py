@@ -161,7 +161,7 @@ def _progress(total: int) -> Iterator[Callable[[int], object]]:
 
 
 def _store(log: str | None, config: Path | None) -> SqliteStore:
-    from orchestrator.integrations.model_files import data_folder
+    from orchestrator.core.data_folder import data_folder
     from orchestrator.store.sql import SqliteStore, sqlite_path
 
     if log is not None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.config.configuration import Configuration
 from orchestrator.config.places import at
-from orchestrator.integrations.model_files import data_folder
+from orchestrator.core.data_folder import data_folder
 from orchestrator.store.sql import SqliteStore, sqlite_path
 
 __all__ = ["configured_store", "store_path"]

@@ -30,6 +30,7 @@ __all__ = [
     "InvalidRequestError",
     "MissingExtraError",
     "ModelAPIError",
+    "ModelDoesNotFitError",
     "ModelError",
     "ModelLoadError",
     "ModelNotFoundError",
@@ -364,6 +365,24 @@ class ModelLoadError(ModelError):
     code = "model_load_failed"
     http_status = 503
     default_class = ErrorClass.LOAD_FAILED
+
+
+class ModelDoesNotFitError(ModelLoadError):
+    """A local model needs more memory than there is, or than pinned and current models leave.
+
+    Attributes:
+        needs: What it takes, by dimension: bytes of ``ram`` and ``gpu:0``, places of ``models``.
+        room: What there is for it at most, in the dimensions that are limited.
+    """
+
+    code = "model_does_not_fit"
+
+    def __init__(
+        self, message: str, *, needs: Mapping[str, int], room: Mapping[str, int], **facts: Any
+    ) -> None:
+        super().__init__(message, **facts)
+        self.needs = dict(needs)
+        self.room = dict(room)
 
 
 class ProcessError(ModelLoadError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import count
@@ -13,6 +14,7 @@ __all__ = [
     "BudgetExceeded",
     "CallFailed",
     "CallStarted",
+    "CapabilitiesChanged",
     "DecisionExpired",
     "EndpointCooled",
     "EngineStarted",
@@ -24,17 +26,28 @@ __all__ = [
     "FailedOver",
     "FeedbackRecorded",
     "HealthChanged",
+    "LoadProgress",
+    "ModelEvicted",
     "ModelLoadFailed",
     "ModelLoaded",
     "ModelLoading",
+    "ModelPinned",
+    "ModelProfiled",
     "ModelRegistered",
     "ModelSelected",
+    "ModelSwitched",
+    "ModelUnloadFailed",
     "ModelUnloaded",
     "ModelUnloading",
     "ModelUnregistered",
     "ModelUsed",
+    "ModelWarmedUp",
     "ProcessExited",
+    "ProfilingStarted",
     "RetryScheduled",
+    "StateRestored",
+    "StateSaveFailed",
+    "StateSaved",
     "SubscriberFailed",
     "event_types",
 ]
@@ -125,41 +138,106 @@ class ModelUnregistered(Event):
 
 @_fact
 class ModelLoading(Event):
-    """A resident is being brought into memory."""
+    """A resident is being brought into memory; this much is reserved for it, by device."""
 
     resident: str
+    reserved: Mapping[str, int]
+
+
+@_fact
+class LoadProgress(Event):
+    """A load goes on: ``starting`` its process or ``warming_up``; about ``expected_s`` in all."""
+
+    resident: str
+    phase: str
+    elapsed_s: float
+    expected_s: float
+
+
+@_fact
+class ModelWarmedUp(Event):
+    """A resident produced its first token, ``warm_up_s`` after its process was ready."""
+
+    resident: str
+    warm_up_s: float
 
 
 @_fact
 class ModelLoaded(Event):
-    """A resident serves."""
+    """A resident serves; ``memory_bytes`` of all devices were measured, if they could be."""
 
     resident: str
     load_s: float
     pid: int
+    memory_bytes: int | None = None
 
 
 @_fact
 class ModelLoadFailed(Event):
-    """A resident could not be loaded."""
+    """A resident could not be loaded, or was no longer to be."""
 
     resident: str
     reason: str
+
+
+@_fact
+class ModelEvicted(Event):
+    """A resident has to make room; ``forced`` if it had work, or had hardly been loaded.
+
+    It is for another resident, or, if that is None, for a budget that has become too small.
+    """
+
+    resident: str
+    for_resident: str | None
+    forced: bool
 
 
 @_fact
 class ModelUnloading(Event):
-    """A resident is being stopped."""
+    """A resident is being stopped; ``broken_leases`` had work that is cut off."""
 
     resident: str
+    reason: str
+    broken_leases: int = 0
+
+
+@_fact
+class ModelUnloadFailed(Event):
+    """A resident's process could not be stopped; its memory stays reserved until it is."""
+
+    resident: str
+    reason: str
+    retry_in_s: float
 
 
 @_fact
 class ModelUnloaded(Event):
-    """A resident is out of memory; ``reason`` is ``closed``, ``requested`` or ``crashed``."""
+    """A resident is out of memory.
+
+    ``reason`` is ``closed``, ``requested``, ``crashed``, ``evicted``, ``idle`` or ``switched``.
+    ``left_bytes`` were still measured of its process afterwards.
+    """
 
     resident: str
     reason: str
+    left_bytes: int = 0
+
+
+@_fact
+class ModelSwitched(Event):
+    """Another resident is the current one; None is none."""
+
+    previous: str | None
+    current: str | None
+    reason: str
+
+
+@_fact
+class ModelPinned(Event):
+    """A resident is to stay in memory once it is there, or no longer is."""
+
+    resident: str
+    pinned: bool
 
 
 @_fact
@@ -170,6 +248,50 @@ class ProcessExited(Event):
     pid: int
     exit_code: int
     expected: bool
+
+
+# -- what models can do ------------------------------------------------------------------------
+
+
+@_fact
+class CapabilitiesChanged(Event):
+    """More, or something else, is known of what a model can do.
+
+    ``because`` gives the evidence that decided each change, a sentence each.
+    """
+
+    model: str
+    gained: tuple[str, ...]
+    lost: tuple[str, ...]
+    because: tuple[str, ...]
+
+
+@_fact
+class ProfilingStarted(Event):
+    """A model is about to be measured with ``n`` calls."""
+
+    model: str
+    n: int
+
+
+@_fact
+class ModelProfiled(Event):
+    """A model has been measured; the times are those of answers, None where there were none.
+
+    ``stopped`` says why it took fewer calls than were asked for, or is None.
+    """
+
+    model: str
+    calls: int
+    success_rate: float
+    first_token_p50_s: float | None
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    latency_p99_s: float | None
+    tokens_per_s: float | None
+    cost_usd: float
+    memory_bytes: int | None
+    stopped: str | None
 
 
 # -- one request -------------------------------------------------------------------------------
@@ -338,6 +460,42 @@ class BudgetExceeded(Event):
     budget: str
     limit_usd: float
     spent_usd: float
+
+
+# -- what is remembered ------------------------------------------------------------------------
+
+
+@_fact
+class StateSaved(Event):
+    """The state file was written."""
+
+    path: str
+    size_bytes: int
+
+
+@_fact
+class StateSaveFailed(Event):
+    """The state file could not be written; the one from before is as it was.
+
+    It is tried again in ``retry_in_s``; None is when somebody asks.
+    """
+
+    path: str
+    reason: str
+    retry_in_s: float | None
+
+
+@_fact
+class StateRestored(Event):
+    """What an earlier process remembered, at ``saved_at`` (ISO 8601), holds again.
+
+    ``residents`` and ``models`` got something back; ``loading`` were in memory, and will be.
+    """
+
+    saved_at: str
+    residents: tuple[str, ...]
+    models: tuple[str, ...]
+    loading: tuple[str, ...]
 
 
 # -- the bus itself ----------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from math import inf
@@ -232,6 +232,14 @@ class Model:
 
     async def cleanup(self) -> None:
         """Release what `initialize` took."""
+
+    def file_facts(self) -> Mapping[str, Any] | None:
+        """Return the metadata of its model file, or None if there is no such file here."""
+        return None
+
+    async def listing(self) -> Mapping[str, Any] | None:
+        """Return what its server's list of models says of it, or None if that says nothing."""
+        return None
 
     # -- what the engine calls -----------------------------------------------------------------
 

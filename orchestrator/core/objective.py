@@ -15,7 +15,7 @@ _DEAREST_COSTS = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """utility = index of quality - cost - latency - failures, each times its weight.
+    """utility = index of quality - cost - latency - failures - loading, each times its weight.
 
     Formed at decision time from raw sums, so that prices and weights change without relearning.
 
@@ -24,14 +24,17 @@ class Objective:
             `default_cost_weight`.
         latency_weight: Points of quality per second.
         failure_weight: Points of quality that a certain failure costs.
+        load_weight: Points of quality per second that a model which is not in memory takes to be
+            loaded, those included that whoever has to make room will take to come back.
     """
 
     cost_weight: float | None = None
     latency_weight: float = 0.0
     failure_weight: float = 1.0
+    load_weight: float = 0.01
 
     def __post_init__(self) -> None:
-        for name in ("cost_weight", "latency_weight", "failure_weight"):
+        for name in ("cost_weight", "latency_weight", "failure_weight", "load_weight"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise ConfigurationError(f"{name} must be at least 0, not {value!r}")

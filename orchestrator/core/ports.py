@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pydantic import SecretStr
 
+from orchestrator.core.bounds import ProcessBounds
 from orchestrator.core.records import record
 
 if TYPE_CHECKING:
@@ -22,8 +23,10 @@ __all__ = [
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
+    "MemoryProbe",
     "ProcessLauncher",
     "Residency",
+    "ResidentSize",
     "ResidentSpec",
     "Timeouts",
     "Transport",
@@ -124,13 +127,34 @@ class Transport(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A base URL with a credential that serves a model. ``base_url`` has no slash at its end."""
+    """A base URL with a credential that serves a model. ``base_url`` has no slash at its end.
+
+    ``model`` is the model's name there, None where any will do.
+    """
 
     base_url: str
     credential: SecretStr | None = None
+    model: str | None = None
 
 
 # -- models in our own memory ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentSize:
+    """What is known of a resident's memory before it is loaded; zeros where nothing is.
+
+    Attributes:
+        weights_bytes: Of the model file.
+        cache_bytes: Of the key-value cache of all slots together.
+        device: Where they are, ``ram`` or ``gpu:`` and an index.
+        overhead_bytes: What its process takes of ``ram`` besides.
+    """
+
+    weights_bytes: int = 0
+    cache_bytes: int = 0
+    device: str = "ram"
+    overhead_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,13 +166,23 @@ class ResidentSpec:
         command: The process to start, without a shell; ``{port}`` and ``{key}`` are not in it:
             the child prints its own address (see `lifecycle.process`).
         env: Added to the child's environment; secrets travel here, never in ``command``.
-        ready_timeout_s: Seconds until it must be ready.
+        ready_timeout_s: Seconds until it must be ready; a big file gets more.
+        size: What it will take.
+        groups: Of each group only one resident is in memory at a time.
+        keep_alive_s: Seconds without use after which it is unloaded; None is as the policy says.
+        bounds: What its process may take of the machine, and when it counts as hung.
+        served_name: What its process calls the model; None where any name will do.
     """
 
     name: str
     command: tuple[str, ...]
-    env: Mapping[str, str]
+    env: Mapping[str, str] = field(repr=False)
     ready_timeout_s: float = 60.0
+    size: ResidentSize = ResidentSize()
+    groups: frozenset[str] = frozenset()
+    keep_alive_s: float | None = None
+    bounds: ProcessBounds = field(default_factory=ProcessBounds)
+    served_name: str | None = None
 
 
 class ChildProcess(Protocol):
@@ -159,6 +193,11 @@ class ChildProcess(Protocol):
     @property
     def endpoint(self) -> Endpoint:
         """Where it serves; known once it is ready."""
+        ...
+
+    @property
+    def killed_because(self) -> str | None:
+        """Why it was killed by whoever watches it, as a sentence; None if it was not."""
         ...
 
     async def wait(self) -> int:
@@ -179,6 +218,14 @@ class ProcessLauncher(Protocol):
         Raises:
             ProcessError: It ended, or was not ready in time (it has been killed by then).
         """
+        ...
+
+
+class MemoryProbe(Protocol):
+    """Measures what processes hold."""
+
+    async def measure(self, pid: int) -> Mapping[str, int]:
+        """Return bytes by device of a process and its children, empty where nothing is known."""
         ...
 
 

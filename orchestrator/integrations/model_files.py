@@ -20,12 +20,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Final, TypeAlias
 
+from orchestrator.core.data_folder import data_folder
 from orchestrator.core.errors import ConfigurationError
 
 __all__ = [
     "KNOWN_FILES",
     "KnownFile",
-    "data_folder",
     "fetch",
     "find_model_file",
     "get_model_file",
@@ -73,17 +73,6 @@ KNOWN_FILES: Final = {
         ),
     )
 }
-
-
-def data_folder() -> Path:
-    """Return where this library keeps files: ``ORCHESTRATOR_DATA_DIR``, else the system's place."""
-    if configured := os.environ.get("ORCHESTRATOR_DATA_DIR"):
-        return Path(configured).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "orchestrator"
-    shared = Path(os.environ.get("XDG_DATA_HOME") or "")
-    # The XDG specification has relative paths ignored.
-    return (shared if shared.is_absolute() else Path.home() / ".local/share") / "orchestrator"
 
 
 def models_folder() -> Path:

@@ -9,22 +9,31 @@ from typing import Any
 import pytest
 
 from orchestrator.config import build
+from orchestrator.core.data_folder import data_folder
 from orchestrator.core.errors import ConfigurationError
 
-__all__ = ["OPENAI", "bare", "built", "refusal", "written"]
+__all__ = ["OPENAI", "bare", "built", "refusal", "share_model_files", "written"]
 
+_DATA = data_folder()
 OPENAI = '[providers.openai]\napi_key = "${OPENAI_API_KEY}"\n'
 
 
 def bare(monkeypatch: pytest.MonkeyPatch, folder: Path, **variables: str) -> None:
     """Leave nothing of this machine's environment that could configure anything."""
     for name in list(os.environ):
-        if name.startswith("ORCHESTRATOR_") or name.endswith(("_API_KEY", "_BASE_URL")):
+        ours = name.startswith(("ORCHESTRATOR_", "MODEL_MANAGER_"))
+        if ours or name.endswith(("_API_KEY", "_BASE_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("ORCHESTRATOR_DATA_DIR", str(folder / "data"))
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(folder)
+
+
+def share_model_files(folder: Path) -> None:
+    """Let a folder made `bare` find this machine's model files, and leave all else there alone."""
+    (folder / "data").mkdir(exist_ok=True)
+    (folder / "data" / "models").symlink_to(_DATA / "models")
 
 
 def written(folder: Path, text: str, name: str = "orchestrator.toml") -> Path:

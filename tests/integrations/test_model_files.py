@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.core.data_folder import data_folder
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.integrations import model_files
 from orchestrator.integrations.model_files import (
     KNOWN_FILES,
     KnownFile,
-    data_folder,
     fetch,
     find_model_file,
     get_model_file,

@@ -73,7 +73,7 @@ def _free(log: Path | None) -> Path:
     Raises:
         ConfigurationError: There is something in a place of the caller's own.
     """
-    from orchestrator.integrations.model_files import data_folder
+    from orchestrator.core.data_folder import data_folder
 
     if log is None:
         log = data_folder() / "demo.db"
