@@ -150,13 +150,13 @@ class Trace:
 def at_rest(engine: Orchestrator, pool: Pool, launcher: SimulatedLauncher) -> AtRest:
     """Return what an engine and its providers hold now."""
     places = engine._parts.places
-    residents = engine._residency._residents
+    residents = engine._residency.snapshot().residents
     in_flight = {n: s.server.in_flight for n, s in pool.sites.items() if s.server is not None}
     in_flight |= {a.key: a.script.in_flight for a in pool.arms.values() if a.script is not None}
     in_flight |= {f"{p.resident} {p.pid}": p.server.in_flight for p in launcher.processes}
     return AtRest(
         places={key: (door.busy, door.waiting) for key, door in places._admissions.items()},
-        leases={name: resident._leases for name, resident in residents.items()},
+        leases={resident.name: resident.leases for resident in residents},
         in_flight=in_flight,
         reserved_usd=0.0 if engine._budget is None else engine._budget.reserved_usd,
     )

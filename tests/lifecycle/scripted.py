@@ -12,10 +12,11 @@ from pydantic import SecretStr
 
 from orchestrator.core.bus import EventBus
 from orchestrator.core.errors import EngineClosedError, ProcessError
-from orchestrator.core.events import Event
+from orchestrator.core.events import Event, LoadProgress, ModelWarmedUp
 from orchestrator.core.ports import Endpoint, ResidentSpec
-from orchestrator.lifecycle.residency import ProcessResidency
-from orchestrator.lifecycle.resident import WarmUp
+from orchestrator.lifecycle.manager import ModelManager
+from orchestrator.lifecycle.policy import LifecyclePolicy
+from orchestrator.lifecycle.processes import WarmUp
 
 SPEC = ResidentSpec("small", ("engine",), {})
 OTHER = ResidentSpec("other", ("engine",), {})
@@ -38,6 +39,7 @@ class ScriptedProcess:
         self.endpoint = Endpoint(f"http://127.0.0.1:{pid}/v1", SecretStr("key"))
         self.stops = 0
         self.stubborn = False
+        self.killed_because: str | None = None
         self._exit_code: int | None = None
         self._exited = anyio.Event()
 
@@ -108,18 +110,27 @@ class ScriptedLauncher:
 
 
 class World:
-    """A residency over scripted processes, with all that it published."""
+    """A manager of scripted processes, with all that it published but how loads go on."""
 
-    def __init__(self, *specs: ResidentSpec, warm_up: WarmUp | None = None) -> None:
+    def __init__(
+        self,
+        *specs: ResidentSpec,
+        warm_up: WarmUp | None = None,
+        policy: LifecyclePolicy | None = None,
+    ) -> None:
         self.clock = ManualClock()
         self.launcher = ScriptedLauncher()
         self.refusals = 0
         self.events: list[Event] = []
         bus = EventBus(self.clock)
-        bus.on(Event, self.events.append)
-        self.residency = ProcessResidency(
-            specs or (SPEC,), self.launcher, bus, self.clock, warm_up=warm_up
+        bus.on(Event, self._note)
+        self.residency = ModelManager(
+            specs or (SPEC,), self.launcher, bus, self.clock, warm_up=warm_up, policy=policy
         )
+
+    def _note(self, event: Event) -> None:
+        if not isinstance(event, (LoadProgress, ModelWarmedUp)):
+            self.events.append(event)
 
     @property
     def story(self) -> list[str]:

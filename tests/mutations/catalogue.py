@@ -385,8 +385,8 @@ MUTATIONS = (
     ),
     Mutation(
         "a lease is never given back",
-        "orchestrator.lifecycle.residency:Lease.__aexit__",
-        "self._resident.release()",
+        "orchestrator.lifecycle.book:Resident.give_back",
+        "self.leases -= 1",
         "pass",
         "gives_leases_back",
     ),
@@ -400,9 +400,10 @@ MUTATIONS = (
     # -- the world itself
     Mutation(
         "a process belongs to nobody",
-        "orchestrator.lifecycle.residency:ProcessResidency._spawn",
-        "self._tasks.start_soon(function, *args)",
-        "import asyncio; asyncio.get_running_loop().create_task(function(*args))",
+        "orchestrator.lifecycle.run_loop:RunLoop._do",
+        "self._tasks.start_soon(self._processes.live, self._book.residents[name])",
+        "import asyncio; asyncio.get_running_loop().create_task("
+        "self._processes.live(self._book.residents[name]))",
         LEAVES_NO_TASK,
     ),
     Mutation(
@@ -420,3 +421,121 @@ MUTATIONS = (
         IS_REPEATABLE,
     ),
 )
+
+_PROMISE = "tests.lifecycle.test_promises"
+
+LIFECYCLE_MUTATIONS = (
+    Mutation(
+        "a model in use is unloaded for another",
+        "orchestrator.lifecycle.leaving:leave",
+        "if resident.leases and not force:",
+        "if False:",
+        f"{_PROMISE}:test_a_lease_is_finished_also_by_who_has_to_leave",
+    ),
+    Mutation(
+        "a model in use counts as unused",
+        "orchestrator.lifecycle.victims:evictable",
+        "if not resident.leases and",
+        "if",
+        f"{_PROMISE}:test_a_leased_model_is_not_unloaded",
+    ),
+    Mutation(
+        "a model marked for eviction goes on giving leases",
+        "orchestrator.lifecycle.book:Book.move",
+        "resident.address if resident.status is Status.LOADED else None",
+        "resident.address",
+        f"{_PROMISE}:test_a_model_marked_for_eviction_gives_no_new_lease",
+    ),
+    Mutation(
+        "each caller starts a load of his own",
+        "orchestrator.lifecycle.admission:line",
+        "if resident.status in _COLD:",
+        "if resident.status is not Status.LOADED:",
+        f"{_PROMISE}:test_all_who_wait_share_one_load",
+    ),
+    Mutation(
+        "there is no minimum residence",
+        "orchestrator.lifecycle.book:Book.idle_from",
+        "resident.loaded_at + self.policy.min_residence_s",
+        "resident.loaded_at",
+        f"{_PROMISE}:test_nobody_is_evicted_inside_its_minimum_residence",
+    ),
+    Mutation(
+        "a model that is always busy never leaves",
+        "orchestrator.lifecycle.admission:admit",
+        "if found is None and overdue:",
+        "if False:",
+        f"{_PROMISE}:test_a_cold_model_is_served_although_others_are_always_busy",
+    ),
+    Mutation(
+        "others take what somebody has waited for too long",
+        "orchestrator.lifecycle.admission:admit",
+        "                expecting += 1\n            coming = room_for(coming, resident.needs)",
+        "                expecting += 1",
+        f"{_PROMISE}:test_nobody_overtakes_who_has_waited_too_long",
+    ),
+    Mutation(
+        "the gap between two requests is taken for idleness",
+        "orchestrator.lifecycle.book:Book.idle_from",
+        "resident.last_used + self.policy.linger_s",
+        "resident.last_used",
+        f"{_PROMISE}:test_the_gap_between_two_requests_is_no_reason_to_swap",
+    ),
+    Mutation(
+        "more leave than suffice",
+        "orchestrator.lifecycle.victims:choose",
+        "return _spared(taken, short)",
+        "return taken",
+        f"{_PROMISE}:test_only_as_many_leave_as_suffice",
+    ),
+    Mutation(
+        "what can never fit is waited for",
+        "orchestrator.lifecycle.queue:refuse_hopeless",
+        "if not fits(resident.needs, most):",
+        "if False:",
+        f"{_PROMISE}:test_what_can_never_fit_is_refused_at_once_and_evicts_nobody",
+    ),
+    Mutation(
+        "what is pinned is evicted like anything",
+        "orchestrator.lifecycle.book:Book.fixed",
+        "resident.name in self.pins or ",
+        "",
+        f"{_PROMISE}:test_a_smaller_budget_makes_the_least_recently_used_leave_at_once",
+    ),
+    Mutation(
+        "a lease granted to who has just left is never given back",
+        "orchestrator.lifecycle.plan:_take_in",
+        "if waiter.granted is not None:",
+        "if False:",
+        f"{_PROMISE}:test_a_lease_granted_to_who_has_just_left_is_given_back",
+    ),
+    Mutation(
+        "nobody is refused for waiting long",
+        "orchestrator.lifecycle.queue:refuse_late",
+        "if w.limit_at <= now",
+        "if False",
+        f"{_PROMISE}:test_who_waits_too_long_is_refused",
+    ),
+    Mutation(
+        "a drain has no deadline",
+        "orchestrator.lifecycle.leaving:finish_drains",
+        "if not resident.leases or resident.act_at <= now:",
+        "if not resident.leases:",
+        f"{_PROMISE}:test_a_drain_ends_at_its_deadline_and_says_so",
+    ),
+    Mutation(
+        "a surprise in memory is not made good",
+        "orchestrator.lifecycle.plan:plan",
+        "        shrink(book, now, effects)",
+        "        pass",
+        f"{_PROMISE}:test_a_model_that_takes_more_than_it_said_makes_others_leave",
+    ),
+    Mutation(
+        "memory counts as free while its process is being stopped",
+        "orchestrator.lifecycle.leaving:_stop",
+        "resident.act_at = inf",
+        "resident.act_at = inf; book.hold(resident, {})",
+        f"{_PROMISE}:test_a_process_that_cannot_be_stopped_keeps_its_memory_until_it_is",
+    ),
+)
+"""As above, but noticed by one test, a function without arguments."""

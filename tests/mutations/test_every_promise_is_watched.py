@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
-from tests.mutations.catalogue import MUTATIONS, Mutation
+from tests.mutations.catalogue import LIFECYCLE_MUTATIONS, MUTATIONS, Mutation
 from tests.mutations.source import mutated
 from tests.simulation.checks import CHECKS, COMES_TO_AN_END, IS_REPEATABLE, LEAVES_NO_TASK, judge
 
@@ -21,6 +23,18 @@ def test_a_mutation_is_noticed(mutation: Mutation):
             if mutation.check in noticed:
                 return
     pytest.fail(f"nobody noticed that {mutation.name}, but {sorted(noticed) or 'nothing'}")
+
+
+@pytest.mark.parametrize("mutation", LIFECYCLE_MUTATIONS, ids=lambda mutation: mutation.name)
+def test_a_mutation_of_the_lifecycle_is_noticed_by_its_test(mutation: Mutation):
+    module, _, name = mutation.check.partition(":")
+    test = getattr(import_module(module), name)
+
+    # Whatever it notices it by; what pytest fails with is no Exception.
+    noticing = (Exception, BaseExceptionGroup, pytest.fail.Exception)
+    with mutated(mutation.where, mutation.old, mutation.new), pytest.raises(noticing):
+        test()
+    test()
 
 
 def test_every_check_has_a_mutation_that_it_notices():

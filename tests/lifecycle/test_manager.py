@@ -358,20 +358,21 @@ async def test_unloading_waits_for_the_last_lease_to_be_given_back():
     assert unloaded.reason == "requested"
 
 
-async def test_a_model_that_is_being_unloaded_gives_no_new_lease():
+async def test_a_model_that_is_being_unloaded_gives_no_new_lease_before_it_is_loaded_anew():
     world = World()
-    async with (
-        world.residency as residency,
-        anyio.create_task_group() as tasks,
-        residency.lease("small"),
-    ):
-        tasks.start_soon(residency.unload, "small")
-        await anyio.wait_all_tasks_blocked()
+    async with world.residency as residency, anyio.create_task_group() as tasks:
+        async with residency.lease("small"):
+            tasks.start_soon(residency.unload, "small")
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(world.load)
+            await anyio.wait_all_tasks_blocked()
 
-        with pytest.raises(ModelLoadError, match="being unloaded"):
-            await world.load()
-        with pytest.raises(InvalidRequestError, match="small is not loaded"):
-            await residency.unload("small")
+            with pytest.raises(InvalidRequestError, match="small is not loaded"):
+                await residency.unload("small")
+            assert world.story == LOADED
+        await world.until(lambda: len(world.launcher.processes) == 2)
+
+    assert world.story == (LOADED + UNLOADED) * 2
 
 
 async def test_cancelling_an_unload_that_still_waits_leaves_the_model_serving():

@@ -19,7 +19,7 @@ from orchestrator.core.errors import (
 )
 from orchestrator.core.events import Event
 from orchestrator.core.ports import ResidentSpec
-from orchestrator.lifecycle.residency import ProcessResidency
+from orchestrator.lifecycle.manager import ModelManager
 from orchestrator.testing.loop import run_simulated
 from tests.lifecycle.scripted import SPEC, ScriptedProcess
 
@@ -97,9 +97,9 @@ def test_residency_keeps_its_promises(steps: Sequence[Step], seed: int, close_at
 async def live(steps: Sequence[Step], rng: Random, close_at: float) -> None:
     events: list[Event] = []
     bus = EventBus(LoopClock())
-    bus.on(Event, events.append)
+    bus.on(Event, lambda e: events.append(e) if e.name in LEGAL else None)
     launcher = RandomLauncher(rng)
-    residency = ProcessResidency([SPEC], launcher, bus, LoopClock())
+    residency = ModelManager([SPEC], launcher, bus, LoopClock())
     ended: list[Step] = []
     refusals: list[ModelLoadError] = []
 
