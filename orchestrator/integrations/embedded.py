@@ -6,20 +6,23 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from orchestrator.core.bounds import ProcessBounds
 from orchestrator.core.errors import (
     ConfigurationError,
     ErrorClass,
     MissingExtraError,
+    ModelAPIError,
+    ModelError,
     ModelResponseError,
 )
 from orchestrator.core.model import Call, ModelConstraints
-from orchestrator.core.params import TextGenerationParams
-from orchestrator.core.ports import Endpoint, ResidentSpec, Timeouts, Transport
+from orchestrator.core.params import EmbeddingParams, TextGenerationParams
+from orchestrator.core.ports import Endpoint, ResidentSize, ResidentSpec, Timeouts, Transport
 from orchestrator.core.prices import Price
 from orchestrator.integrations.gguf import read_gguf
 from orchestrator.integrations.llama_cpp import LLAMA_CPP, LLAMA_CPP_CAPABILITIES
@@ -34,6 +37,18 @@ _CHAT_ONLY: Final = frozenset(("chat_completion", "function_calling"))
 # A text to embed has to fit one batch, and a batch takes memory: 40 MB for 2,048 tokens with the
 # smallest models. A longer text is refused as too long.
 _LONGEST_EMBEDDING: Final = 2048
+# The interpreter, the engine and its work space: what a process of a small model holds besides its
+# file and its cache, the same to within 2 MB for windows of 512 to 32,768 tokens.
+_PROCESS_BYTES: Final = 61_000_000
+# What servers of embeddings answer to a chat.
+_NO_CHAT: Final = (
+    ErrorClass.INVALID_MODEL,
+    ErrorClass.INVALID_REQUEST,
+    ErrorClass.UNSUPPORTED,
+)
+# Answered between two batches, by the loop that would hang; a token would take a slot, and with it
+# the prompt whose values the slot still holds.
+_QUESTION: Final = "/slots"
 # Whoever waits for the load sets the limit.
 _UNHURRIED: Final = Timeouts(first_token_s=3600.0, idle_s=3600.0)
 
@@ -43,11 +58,13 @@ class EmbeddedResident(ResidentSpec):
     """One engine process with one model file, and what every model on it has in common.
 
     Attributes:
+        file: The model file, where it can be read.
         slots: Requests it works on at once; more wait in its queue.
         context_window: Tokens of one slot, prompt and answer together.
         capabilities: What its file and its settings allow.
     """
 
+    file: Path | None = None
     slots: int
     context_window: int
     capabilities: frozenset[str]
@@ -62,6 +79,7 @@ def embedded_resident(
     threads: int | None = None,
     embeddings: bool = True,
     ready_timeout_s: float = 60.0,
+    bounds: ProcessBounds | None = None,
 ) -> EmbeddedResident:
     """Describe a process that serves a GGUF file. Nothing is started before its first lease.
 
@@ -74,12 +92,14 @@ def embedded_resident(
         embeddings: Also turn texts of up to 2,048 tokens into vectors, the mean over their
             tokens. Chat is the same with it.
         ready_timeout_s: Seconds that the load may take.
+        bounds: What its process may take of the machine, and when it counts as hung. A `Liveness`
+            without a path asks for what the engine's own loop has to answer.
 
     Raises:
         MissingExtraError: The engine is not installed.
         ConfigurationError: The file is not a model, or it was not made for so long a window.
     """
-    if find_spec("xllamacpp") is None:
+    if find_spec("xllamacpp") is None or find_spec("psutil") is None:
         raise MissingExtraError("the embedded engine", "embedded")
     threads = _spare_cores() if threads is None else threads
     _demand(name, "slots", slots)
@@ -112,6 +132,13 @@ def embedded_resident(
         command=(sys.executable, "-P", str(_CHILD), json.dumps(settings)),
         env={},
         ready_timeout_s=ready_timeout_s,
+        bounds=_with_a_question(bounds or ProcessBounds()),
+        size=ResidentSize(
+            weights_bytes=header.size_bytes,
+            cache_bytes=header.cache_bytes(context),
+            overhead_bytes=_PROCESS_BYTES,
+        ),
+        file=path,
         slots=slots,
         context_window=window,
         capabilities=frozenset(capabilities),
@@ -164,24 +191,41 @@ class EmbeddedModel(RemoteModel):
             **{**facts, **spec},
         )
         self.resident = resident
+        self._file = resident.file
+
+    def file_facts(self) -> Mapping[str, Any] | None:
+        """Return the metadata of its model file."""
+        return None if self._file is None else read_gguf(self._file).metadata
 
 
 async def warm_up(transport: Transport, endpoint: Endpoint) -> None:
-    """Have a process that has just become ready produce one token.
+    """Have a process that has just become ready produce one token, or one vector if it has no chat.
 
     Raises:
         ModelError: It cannot.
     """
-    model = RemoteModel("warm-up", "embedded", codec=_CODEC, endpoint=endpoint)
+    name = endpoint.model or "warm-up"
+    model = RemoteModel(name, "embedded", codec=_CODEC, endpoint=endpoint)
     model.bind(transport, None)
+    call = Call(None, _UNHURRIED)
     try:
-        await model.answer(
-            TextGenerationParams(prompt="Hello", max_tokens=1), Call(None, _UNHURRIED)
-        )
+        await model.answer(TextGenerationParams(prompt="Hello", max_tokens=1), call)
     except ModelResponseError as error:
         # The one token may be the one that ends an answer.
         if error.classification is not ErrorClass.EMPTY_COMPLETION:
             raise
+    except ModelAPIError as error:
+        if error.classification not in _NO_CHAT:
+            raise
+        try:
+            await model.answer(EmbeddingParams(input=["Hello"]), call)
+        except ModelError:
+            raise error from None
+
+
+def _with_a_question(bounds: ProcessBounds) -> ProcessBounds:
+    liveness = bounds.liveness
+    return replace(bounds, liveness=replace(liveness, path=liveness.path or _QUESTION))
 
 
 def _demand(resident: str, what: str, value: int, *, at_least: int = 1) -> None:

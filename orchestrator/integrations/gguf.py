@@ -32,6 +32,7 @@ _NUMBERS: Final = {
     }.items()
 }  # fmt: skip
 _DEFAULT_ALIGNMENT: Final = 32
+_HALF_PRECISION: Final = 2
 _MOST_DIMENSIONS: Final = 4
 # The largest vocabularies in use take about 20 MB; a longer header is garbage.
 _LONGEST_HEADER: Final = 64 * 1024 * 1024
@@ -64,13 +65,33 @@ class GgufHeader:
     @property
     def context_length(self) -> int | None:
         """The window it was trained with, in tokens."""
-        value = self.metadata.get(f"{self.architecture}.context_length")
-        return value if isinstance(value, int) else None
+        return self._number("context_length")
 
     @property
     def chat_template(self) -> str | None:
         """How it writes a conversation; a model without one was not trained to chat."""
         return self._text("tokenizer.chat_template")
+
+    def cache_bytes(self, tokens: int) -> int:
+        """Return what the key-value cache of so many tokens takes, in half precision; 0 if unsaid.
+
+        Keys and values of every layer: ``block_count`` times ``head_count_kv`` heads, each of
+        ``key_length`` and ``value_length`` numbers, which are ``embedding_length / head_count``
+        unless the file says otherwise.
+        """
+        heads = self._number("attention.head_count")
+        layers = self._number("block_count")
+        width = self._number("embedding_length")
+        if not heads or not layers or not width or min(heads, layers, width) < 0:
+            return 0
+        kept = self._number("attention.head_count_kv") or heads
+        length = self._number("attention.key_length") or width // heads
+        length += self._number("attention.value_length") or width // heads
+        return max(0, tokens * layers * kept * length * _HALF_PRECISION)
+
+    def _number(self, key: str) -> int | None:
+        value = self.metadata.get(f"{self.architecture}.{key}")
+        return value if isinstance(value, int) else None
 
     def _text(self, key: str) -> str | None:
         value = self.metadata.get(key)

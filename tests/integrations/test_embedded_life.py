@@ -23,15 +23,15 @@ from orchestrator.core.params import TextGenerationParams
 from orchestrator.core.ports import Endpoint, ResidentSpec, Timeouts
 from orchestrator.integrations.embedded import EmbeddedModel, embedded_resident, warm_up
 from orchestrator.integrations.http.transport import HttpTransport
+from orchestrator.lifecycle.manager import ModelManager
 from orchestrator.lifecycle.process import SubprocessLauncher
-from orchestrator.lifecycle.residency import ProcessResidency
 from orchestrator.lifecycle.restart import RestartPolicy
 from tests.integrations.real_engine import smollm2, smollm2_file
 from tests.lifecycle.processes import has_ended, parent_of, until
 
 
 class World:
-    """A residency of real engines, with what it published."""
+    """A manager of real engines, with what it published."""
 
     def __init__(self, *specs: ResidentSpec) -> None:
         self.events: list[Event] = []
@@ -39,7 +39,7 @@ class World:
         clock = SystemClock()
         bus = EventBus(clock)
         bus.on(Event, self.events.append)
-        self.residency = ProcessResidency(
+        self.residency = ModelManager(
             specs,
             SubprocessLauncher(),
             bus,

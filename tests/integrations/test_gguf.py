@@ -46,6 +46,26 @@ def test_what_the_header_does_not_say_is_none(path: Path):
     assert (header.name, header.context_length, header.chat_template) == (None, None, None)
 
 
+def test_the_cache_is_keys_and_values_of_every_layer_and_token(path: Path):
+    # SmolLM2-135M: 94,371,840 bytes for 4,096 tokens, as measured.
+    sizes = {"block_count": 30, "embedding_length": 576, "attention.head_count": 9}
+    entries = {f"llama.{key}": value for key, value in sizes.items()}
+    path.write_bytes(
+        gguf({"general.architecture": "llama", **entries, "llama.attention.head_count_kv": 3})
+    )
+
+    assert read_gguf(path).cache_bytes(4_096) == 4_096 * 30 * 3 * (64 + 64) * 2 == 94_371_840
+
+
+@pytest.mark.parametrize("heads", [None, 0])
+def test_a_cache_whose_size_is_not_said_counts_as_nothing(path: Path, heads: int | None):
+    entries = {"general.architecture": "llama", "llama.block_count": 30}
+    entries |= {} if heads is None else {"llama.attention.head_count": heads}
+    path.write_bytes(gguf({**entries, "llama.embedding_length": 576}))
+
+    assert read_gguf(path).cache_bytes(4_096) == 0
+
+
 def test_a_file_that_is_not_there_is_named(path: Path):
     with pytest.raises(ConfigurationError, match=r"model.gguf: No such file"):
         read_gguf(path)

@@ -22,12 +22,36 @@ async def main():
 
 asyncio.run(main())
 """
+_COMMANDS_PARENT = """
+import asyncio, sys
+from orchestrator.integrations.http.transport import HttpTransport
+from orchestrator.lifecycle.command import command_resident
+from orchestrator.lifecycle.process import SubprocessLauncher
+
+async def main():
+    transport = HttpTransport()
+    spec = command_resident("served", sys.argv[1:])
+    process = await SubprocessLauncher(lambda: transport).start(spec)
+    print(process.pid, flush=True)
+    await process.wait()
+
+asyncio.run(main())
+"""
 
 
 def parent_of(*command: str) -> subprocess.Popen[str]:
     """Start a program that launches this command, prints its pid once it serves, and waits."""
+    return _program(_PARENT, *command)
+
+
+def parent_of_guarded(*command: str) -> subprocess.Popen[str]:
+    """The same for a command that knows nothing of us; the pid is that of its guard."""
+    return _program(_COMMANDS_PARENT, *command)
+
+
+def _program(text: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", _PARENT, *command],
+        [sys.executable, "-c", text, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         cwd=Path(__file__).parents[2],

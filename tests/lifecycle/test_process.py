@@ -12,7 +12,8 @@ import pytest
 
 from orchestrator.core.errors import ProcessError
 from orchestrator.core.ports import ResidentSpec
-from orchestrator.lifecycle.process import EngineProcess, SubprocessLauncher
+from orchestrator.lifecycle.engine_process import EngineProcess
+from orchestrator.lifecycle.process import SubprocessLauncher
 from tests.lifecycle.processes import has_ended, parent_of, until
 
 READY = """
@@ -50,7 +51,7 @@ async def test_a_process_is_ready_once_it_has_said_where_it_serves():
 
 async def test_the_key_travels_by_environment_and_nowhere_else():
     process = await start(
-        "import os, sys\nprint(os.environ['ORCHESTRATOR_ENGINE_KEY'], file=sys.stderr, flush=True)"
+        "import os, sys\nprint(os.environ['ORCHESTRATOR_ENGINE_KEY'][::-1], file=sys.stderr)"
         + READY
         + UNTIL_STDIN_ENDS
     )
@@ -59,11 +60,23 @@ async def test_the_key_travels_by_environment_and_nowhere_else():
     seen = psutil.Process(process.pid)
 
     await until(lambda: process.output)
-    assert process.output == key
+    assert process.output == key[::-1]
     assert len(key) >= 32
     assert not any(key in word for word in seen.cmdline())
     assert key not in os.environ.values()
     assert key not in repr(process.endpoint)
+    await process.stop()
+
+
+async def test_a_key_that_is_written_is_not_kept():
+    process = await start(
+        "import os, sys\nprint('key', os.environ['ORCHESTRATOR_ENGINE_KEY'], file=sys.stderr)"
+        + READY
+        + UNTIL_STDIN_ENDS
+    )
+
+    await until(lambda: process.output)
+    assert process.output == "key [key]"
     await process.stop()
 
 
