@@ -28,7 +28,7 @@ async def main() -> None:
         pids: list[int] = []
         orchestrator.on(ModelLoaded, lambda event: pids.append(event.pid))
         orchestrator.on(ProcessExited, lambda event: print("exit code", event.exit_code))
-        await orchestrator.load("smollm2")
+        await orchestrator.load_model("smollm2")
 
         def kill_soon(event: CallStarted) -> None:
             if event.model == "embedded:smollm2":

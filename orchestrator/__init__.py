@@ -57,6 +57,8 @@ if TYPE_CHECKING:
     from orchestrator.integrations.embedded import EmbeddedModel
     from orchestrator.integrations.llama_cpp import LlamaCppModel
     from orchestrator.integrations.openai_model import OpenAICompatibleModel, OpenAIModel
+    from orchestrator.lifecycle.policy import LifecyclePolicy, MemoryBudget
+    from orchestrator.monitoring import ModelHealthMonitor
     from orchestrator.routing.complexity import analyze_complexity, select_model_for_task
     from orchestrator.selectors.cost import CostBasedSelector
     from orchestrator.selectors.performance import PerformanceSelector
@@ -79,13 +81,16 @@ __all__ = [
     "ExperimentPlan",
     "HandlerModel",
     "JudgeModel",
+    "LifecyclePolicy",
     "LlamaCppModel",
     "MatchesSchema",
+    "MemoryBudget",
     "Model",
     "ModelAPIError",
     "ModelCapabilities",
     "ModelConstraints",
     "ModelError",
+    "ModelHealthMonitor",
     "ModelKey",
     "ModelNotFoundError",
     "ModelRateLimitError",
@@ -137,7 +142,10 @@ __getattr__ = _on_first_use(
         "EmbeddedModel": "orchestrator.integrations.embedded",
         "JudgeModel": "orchestrator.engine.judge",
         "LlamaCppModel": "orchestrator.integrations.llama_cpp",
+        "LifecyclePolicy": "orchestrator.lifecycle.policy",
         "MatchesSchema": "orchestrator.engine.evaluators",
+        "MemoryBudget": "orchestrator.lifecycle.policy",
+        "ModelHealthMonitor": "orchestrator.monitoring",
         "OpenAICompatibleModel": "orchestrator.integrations.openai_model",
         "OpenAIModel": "orchestrator.integrations.openai_model",
         "PerformanceSelector": "orchestrator.selectors.performance",

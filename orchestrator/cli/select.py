@@ -115,7 +115,7 @@ def _show(found: Explanation) -> None:
             wanted.add_row(name, "" if value is None else str(value), origin)
         out.print(wanted)
         out.print()
-    numbers = ("score", "mean", "pulls", "failed", "penalty", "at most")
+    numbers = ("score", "mean", "pulls", "failed", "penalty", "at most", "load")
     models = table("model", *numbers, "why not", right=numbers)
     for row in found.models:
         chosen = row.key == found.chosen
@@ -136,5 +136,6 @@ def _cells(row: ModelRow) -> tuple[str, ...]:
         f"{row.p_fail:.0%}",
         f"{row.penalty:.3f}",
         "unknown" if row.cost_usd is None else format_usd(row.cost_usd),
-        row.reason or "",
+        f"{row.load_s:.1f} s" if row.load_s else "",
+        row.reason or (f"would evict {', '.join(row.evicts)}" if row.evicts else ""),
     )

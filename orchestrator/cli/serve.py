@@ -89,7 +89,7 @@ async def _load_local_models(orchestrator: Orchestrator) -> None:
         note(f"loading {resident} ...")
         begun = perf_counter()
         try:
-            await orchestrator.load(model.key.text)
+            await orchestrator.load_model(model.key.text)
         except ModelLoadError as error:
             note(f"warning: {error.message}; the next request for it tries again")
         else:

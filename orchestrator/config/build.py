@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.config.configuration import Configuration, read_configuration
 from orchestrator.config.learning import configured_evaluators, configured_warm_start
+from orchestrator.config.lifecycle import configured_health, configured_lifecycle
 from orchestrator.config.models import configured_models
 from orchestrator.config.places import at
 from orchestrator.config.routes import (
@@ -17,6 +18,7 @@ from orchestrator.config.routes import (
     configured_selector,
 )
 from orchestrator.config.segments import configured_segmenter
+from orchestrator.config.state import configured_state
 from orchestrator.config.store import configured_store
 from orchestrator.core.model import Model
 from orchestrator.routing.registry import ModelRegistry
@@ -90,6 +92,9 @@ def arguments_for(
         "warm_start": configured_warm_start(configuration, registry),
         "prior_weight": selection.prior_weight,
         "families": selection.families,
+        "health_monitor": configured_health(configuration),
+        **configured_lifecycle(configuration, pool),
         "seed": engine.seed,
         "store": configured_store(configuration),
+        **configured_state(configuration),
     }

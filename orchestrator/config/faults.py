@@ -25,7 +25,7 @@ _MOST_SHOWN: Final = 10
 _UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")
 _TOLD_WHOLE: Final = ("missing", "value_error")
 _PREAMBLE: Final = re.compile(r"^(Input|Value error,) ")
-_SECRET: Final = ("api_key", "headers")
+_SECRET: Final = ("api_key", "headers", "env")
 _OUR_WORDS: Final = {
     "tuple_type": "should be a list",
     "dict_type": "should be a table",

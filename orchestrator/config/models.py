@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, get_args
 
 from orchestrator.config.configuration import Configuration
@@ -17,16 +16,14 @@ from orchestrator.config.pool import (
     PriceSection,
     ProviderSection,
     ProviderType,
-    ResidentSection,
 )
+from orchestrator.config.residents import ConfiguredResident, configured_residents
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.keys import canonical_provider
 from orchestrator.core.model import Model
 from orchestrator.core.params import TextGenerationParams, validated
 from orchestrator.core.prices import Price
-from orchestrator.integrations.embedded import EmbeddedModel, EmbeddedResident, embedded_resident
 from orchestrator.integrations.llama_cpp import LlamaCppModel
-from orchestrator.integrations.model_files import KNOWN_FILES, find_model_file
 from orchestrator.integrations.openai_model import OpenAICompatibleModel, OpenAIModel
 
 __all__ = ["configured_models"]
@@ -53,16 +50,7 @@ def configured_models(configuration: Configuration) -> list[Model]:
         MissingExtraError: The embedded engine is not installed.
     """
     sources = configuration.sources
-    folder = Path() if sources.path is None else sources.path.parent
-    residents = {}
-    for name, resident in configuration.settings.residents.items():
-        with at(sources.place(("residents", name))):
-            residents[name] = _resident(name, resident, folder)
-    for offer in configuration.joining:
-        if offer.resident is not None:
-            name, resident = offer.resident
-            with at(offer.source):
-                residents[name] = _resident(name, resident, folder)
+    residents = configured_residents(configuration)
     providers = {}
     for name, provider in configuration.settings.providers.items():
         _check_provider(provider, name, sources.place(("providers", name)))
@@ -79,27 +67,6 @@ def _places(configuration: Configuration) -> Iterator[tuple[ModelSection, str]]:
     for offer in configuration.joining:
         for section in offer.models:
             yield section, offer.source
-
-
-def _resident(name: str, section: ResidentSection, folder: Path) -> EmbeddedResident:
-    path = Path(section.file).expanduser()
-    if section.file in KNOWN_FILES:
-        path = find_model_file(section.file)
-    elif path.suffix != ".gguf":
-        known = suggestion(section.file, KNOWN_FILES)
-        raise ConfigurationError(
-            f"file {section.file!r} is neither a known model file nor the path of a .gguf file",
-            hint=known,
-        )
-    return embedded_resident(
-        name,
-        folder / path,
-        context=section.context,
-        slots=section.slots,
-        threads=section.threads,
-        embeddings=section.embeddings,
-        ready_timeout_s=section.ready_timeout_s,
-    )
 
 
 def _check_provider(section: ProviderSection, name: str, place: str) -> None:
@@ -130,7 +97,7 @@ def _model(
     section: ModelSection,
     place: str,
     providers: Mapping[str, ProviderSection],
-    residents: Mapping[str, EmbeddedResident],
+    residents: Mapping[str, ConfiguredResident],
 ) -> Model:
     key = section.identity
     facts = _facts(section)
@@ -191,7 +158,7 @@ def _check_defaults(defaults: Mapping[str, Any]) -> None:
 
 
 def _embedded(
-    section: ModelSection, facts: Mapping[str, Any], residents: Mapping[str, EmbeddedResident]
+    section: ModelSection, facts: Mapping[str, Any], residents: Mapping[str, ConfiguredResident]
 ) -> Model:
     for field in ("wire_name", "local"):
         if field in facts:
@@ -204,7 +171,7 @@ def _embedded(
         raise ConfigurationError("resident is missing", hint=f"known: {known}")
     if name not in residents:
         raise ConfigurationError(f"there is no resident {name!r}", hint=suggestion(name, residents))
-    return EmbeddedModel(section.identity.name, residents[name], **facts)
+    return residents[name].model(section.identity.name, **facts)
 
 
 def _remote(provider: str, section: ProviderSection, name: str, facts: Mapping[str, Any]) -> Model:

@@ -9,6 +9,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from orchestrator.config.sections import Checked, Names, Positive, Section, SelectorSection
+from orchestrator.core.bounds import Liveness
 from orchestrator.core.errors import InvalidKeyError
 from orchestrator.core.keys import ModelKey
 from orchestrator.core.model import ModelConstraints
@@ -52,20 +53,60 @@ class ProviderSection(Section):
 
 
 class ResidentSection(Section):
-    """A model file in memory, in a process of its own; several models can share it."""
+    """A model in memory, in a process of its own, which several models can share: a file for the
+    embedded engine, or a command that serves OpenAI's wire format on a port."""
 
-    file: str
+    file: str | None = None
     """The name of a file that `orchestrator models get` fetches, or the path of a GGUF file."""
     context: _Count = 4096
-    """Tokens of all slots together."""
+    """Of a file: tokens of all slots together."""
     slots: _Count = 2
-    """Requests to work on at once, each with its share of the context."""
+    """Of a file: requests to work on at once, each with its share of the context."""
     threads: _Count | None = None
-    """Leaves one core to the rest of the program if not given."""
+    """Of a file: leaves one core to the rest of the program if not given."""
     embeddings: bool = True
-    """Also turn texts into vectors."""
+    """Of a file: also turn texts into vectors."""
+    command: tuple[str, ...] | None = None
+    """The program and its arguments. {port}, {path}, {name} and {key} are filled in."""
+    path: str | None = None
+    """Of a command: the file or folder of weights that {path} stands for."""
+    env: Mapping[str, SecretStr] = Field(default_factory=dict)
+    """Of a command: added to its environment, with the same placeholders."""
+    cwd: str | None = None
+    """Of a command: the folder it runs in."""
+    served_name: str | None = None
+    """Of a command: what it calls its model, and {name} stands for; if not given, as we do."""
+    ready_path: str | None = None
+    """Of a command: what answers well once it serves; /health, else /v1/models, if not given."""
+    native_tools: bool | None = None
+    """Of a command: whether it was told how its model calls tools."""
     ready_timeout_s: Positive = 60.0
     """Seconds that the load may take."""
+    memory_gb: Positive | None = None
+    """Main memory it may take, its children with it; with more it is killed."""
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    """19 leaves the processor to whoever else wants it."""
+    cores: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Numbers of the processor's cores that it may run on; all if not given. Linux only."""
+    liveness: Annotated[Liveness, Checked] = Liveness()
+    """When it counts as hung and is killed, to be loaded anew."""
+
+    @model_validator(mode="after")
+    def _is_of_one_kind(self) -> "ResidentSection":
+        kinds = {"file": _OF_A_FILE, "command": _OF_A_COMMAND}
+        said = [kind for kind in kinds if getattr(self, kind) is not None]
+        if len(said) != 1:
+            raise ValueError("needs a file or a command, and not both")
+        for kind in kinds.keys() - said:
+            for name in kinds[kind] & self.model_fields_set:
+                raise ValueError(f"has {name}, which means nothing to a {said[0]}")
+        return self
+
+
+_OF_A_FILE: Final = frozenset(("context", "slots", "threads", "embeddings"))
+_OF_A_COMMAND: Final = frozenset(
+    ("path", "env", "cwd", "served_name", "ready_path", "native_tools")
+)
 
 
 class PriceSection(Section):

@@ -8,11 +8,14 @@ import re
 from typing import Any, Final
 
 from orchestrator.config.settings import Settings
+from orchestrator.core.bounds import Liveness
 from orchestrator.core.model import ModelConstraints
 from orchestrator.core.objective import Objective
 from orchestrator.core.ports import Timeouts
 from orchestrator.lifecycle.restart import RestartPolicy
+from orchestrator.lifecycle.schedule import ProfilingSchedule
 from orchestrator.routing.attempts import AttemptPolicy
+from orchestrator.routing.auto_switch import AutoSwitchPolicy
 from orchestrator.routing.breaker import BreakerPolicy
 from orchestrator.routing.ejection import EjectionPolicy
 
@@ -26,10 +29,13 @@ _VARIABLE: Final = {
 }
 _DOCUMENTED_BY_DOCSTRING: Final = (
     AttemptPolicy,
+    AutoSwitchPolicy,
     BreakerPolicy,
     EjectionPolicy,
+    Liveness,
     ModelConstraints,
     Objective,
+    ProfilingSchedule,
     RestartPolicy,
     Timeouts,
 )

@@ -25,6 +25,7 @@ from orchestrator.core.objective import Objective
 from orchestrator.core.ports import Timeouts
 from orchestrator.lifecycle.restart import RestartPolicy
 from orchestrator.routing.attempts import AttemptPolicy
+from orchestrator.routing.auto_switch import AutoSwitchPolicy
 from orchestrator.routing.breaker import BreakerPolicy
 from orchestrator.routing.ejection import EjectionPolicy
 
@@ -33,6 +34,8 @@ __all__ = [
     "Checked",
     "EngineSection",
     "EvaluatorSection",
+    "HealthSection",
+    "LifecycleSection",
     "Names",
     "Positive",
     "QualitySection",
@@ -40,6 +43,7 @@ __all__ = [
     "SelectionSection",
     "SelectorSection",
     "ServerSection",
+    "StateSection",
     "StoreSection",
 ]
 
@@ -120,7 +124,7 @@ class SelectorSection(Section):
 class EngineSection(Section):
     """How requests are decided and carried out."""
 
-    selector: SelectorSection = SelectorSection(name="ucb")
+    selector: SelectorSection = SelectorSection(name="default")
     """Who chooses where a route names nobody else."""
     objective: Annotated[Objective, Checked] = Objective()
     """What quality, money, time and failures are worth to each other."""
@@ -138,6 +142,9 @@ class EngineSection(Section):
     """How long the process of a local model rests after it has failed."""
     budget_usd_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
     """A hard cap on spending per UTC day."""
+    model_folders: Names = ()
+    """Where residents may take weights from, besides the configuration file's own folder and that
+    of fetched models."""
     seed: int | None = None
     """Makes exploration and jitter repeatable."""
 
@@ -241,9 +248,67 @@ class ServerSection(Section):
     """Origins of web pages that may call it, such as https://example.com."""
 
 
+class LifecycleSection(Section):
+    """What local models may hold of the machine, and how they come and go. A GB is 10^9 bytes."""
+
+    ram_gb: Positive | None = None
+    """Main memory of all local models together; if not given, as much as they take."""
+    gpu_gb: dict[Annotated[int, Field(ge=0)], Positive] = {}
+    """The same of each GPU, by its index."""
+    max_loaded_models: Annotated[int, Field(ge=1)] | None = None
+    """How many residents may be in memory together."""
+    load: Names = ()
+    """Models to be loaded at the start, beside the first requests."""
+    load_default: bool = False
+    """Load the first local model at the start, where `load` names none."""
+    keep_alive_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None
+    """A resident that nobody has used for so long is unloaded; if not given, only when its memory
+    is wanted."""
+    parallel_loads: Annotated[int, Field(ge=1)] = 2
+    """Loads at once."""
+    queue_limit: Annotated[int, Field(ge=0)] = 1024
+    """Requests that may wait for a model to be loaded."""
+    wait_limit_s: Positive = 120.0
+    """How long one of them waits at most."""
+    max_wait_for_load_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 10.0
+    """Until then a swap waits for a resident to have nothing to do; then it is made to finish."""
+    min_residence_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 3.0
+    """Nobody is evicted sooner after its load, unless somebody has waited for too long."""
+    drain_deadline_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """After this long a resident that has to go is stopped with requests in flight."""
+    auto_switch: Annotated[AutoSwitchPolicy, Checked] | None = None
+    """When to leave a current model that does badly; if not given, never."""
+
+
+class HealthSection(Section):
+    """Checks in the background; how failures count is said in engine.breaker."""
+
+    active: bool = True
+    """Whether there are any."""
+    check_interval_s: Positive = 300.0
+    """From one check of a model to the next; others than local ones are checked when idle."""
+    timeout_s: Positive = 10.0
+    """How long a check may take; longer is a failure."""
+    jitter: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """The part of the interval by which it varies either way."""
+    probe_usd_per_day: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
+    """What questions to models that cost money may cost in a UTC day; 0 asks them none."""
+
+
 class StoreSection(Section):
     """What outlives the process."""
 
     url: str | None = None
     """Where decisions, what came of them and statistics are kept, such as
     sqlite:///decisions.db in the data folder; if not given, they end with the process."""
+
+
+class StateSection(Section):
+    """What the next process is to know of local models and of changes to the pool."""
+
+    path: str | None = None
+    """The file, such as state.json in the data folder; if not given, nothing is remembered."""
+    auto_save_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 60.0
+    """How often to look for changes nobody told of; 0 saves only when asked, and at the end."""
+    restore_loaded: bool = False
+    """Load at the start what was in memory at the end."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
@@ -22,12 +22,17 @@ from orchestrator.config.pool import (
 )
 from orchestrator.config.sections import (
     BudgetSection,
+    Checked,
     EngineSection,
+    HealthSection,
+    LifecycleSection,
     QualitySection,
     SelectionSection,
     ServerSection,
+    StateSection,
     StoreSection,
 )
+from orchestrator.lifecycle.schedule import ProfilingSchedule
 
 __all__ = ["PREFIX", "SHORT_NAMES", "WITHIN", "Settings", "environment_settings", "merged"]
 
@@ -37,8 +42,13 @@ SHORT_NAMES: Final = {
     "ORCHESTRATOR_API_KEY": ("server", "api_key"),
     "ORCHESTRATOR_HOST": ("server", "host"),
     "ORCHESTRATOR_PORT": ("server", "port"),
+    "MODEL_MANAGER_AUTO_LOAD_DEFAULT": ("lifecycle", "load_default"),
+    "MODEL_MANAGER_MAX_LOADED": ("lifecycle", "max_loaded_models"),
+    "MODEL_MANAGER_PERSISTENCE_PATH": ("state", "path"),
 }
-"""Variables so common that they need not name their section."""
+"""Variables so common, or so well known from elsewhere, that they need not name their section."""
+_FROM_THE_WORKING_FOLDER: Final = {"MODEL_MANAGER_PERSISTENCE_PATH"}
+"""Where the programs that this variable comes from look for its file."""
 
 
 class Settings(BaseSettings):
@@ -63,8 +73,16 @@ class Settings(BaseSettings):
     """How money is spent over a day."""
     server: ServerSection = ServerSection()
     """Where the gateway listens, and to whom."""
+    lifecycle: LifecycleSection = LifecycleSection()
+    """What local models may hold of the machine, and how they come and go."""
+    health: HealthSection = HealthSection()
+    """Checks in the background."""
+    profiling: Annotated[ProfilingSchedule, Checked] | None = None
+    """When models are measured by themselves; if not given, never."""
     store: StoreSection = StoreSection()
     """What outlives the process."""
+    state: StateSection = StateSection()
+    """What the next process is to know of local models and of changes to the pool."""
     providers: dict[str, ProviderSection] = {}
     """Who runs models, by name."""
     residents: dict[str, ResidentSection] = {}
@@ -119,6 +137,8 @@ class _Environment(EnvSettingsSource):
         for variable, (section, key) in SHORT_NAMES.items():
             value = os.environ.get(variable)
             if value:
+                if variable in _FROM_THE_WORKING_FOLDER:
+                    value = os.path.abspath(os.path.expanduser(value))
                 found.setdefault(section, {}).setdefault(key, value)
         return found
 

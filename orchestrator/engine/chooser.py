@@ -28,6 +28,7 @@ from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.derive import Size
 from orchestrator.routing.exploration import ExplorationLedger, believed, utility
 from orchestrator.routing.pacer import BudgetPacer
+from orchestrator.routing.pool import Pool
 from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route, Routes
@@ -51,6 +52,7 @@ class Verdict:
     penalty: FloatArray
     estimates: Estimates
     cost_usd: FloatArray
+    cold_s: FloatArray | None
     refused: Mapping[str, Refusal]
 
 
@@ -72,6 +74,7 @@ class Chooser:
         pacer: Makes cost weigh more while money goes too fast, or None.
         exploration: Counts what exploring costs and caps it, or None.
         priors: What is believed of models before their first call; None: what they declare.
+        cold_s: Returns the seconds that each model takes to be loaded; None where all are ready.
         on_notice: Told when a decision begins a probe.
     """
 
@@ -92,6 +95,7 @@ class Chooser:
         pacer: BudgetPacer | None = None,
         exploration: ExplorationLedger | None = None,
         priors: Priors | None = None,
+        cold_s: Callable[[Pool], FloatArray | None] = lambda pool: None,
         on_notice: Callable[[Notice], None] = lambda notice: None,
     ) -> None:
         self._node = node
@@ -118,6 +122,7 @@ class Chooser:
             budget,
             pacer,
             priors or Priors(),
+            cold_s,
         )
 
     # -- deciding ------------------------------------------------------------------------------
@@ -208,6 +213,14 @@ class Chooser:
         found = self._prospects.of(ask)
         return arm is not None and any(prospect.screening.eligible[arm] for prospect in found)
 
+    def keep_up(self) -> None:
+        """Follow the registry, as every decision does first."""
+        self._prospects.keep_up()
+
+    def look_again(self) -> None:
+        """Follow what has changed elsewhere than in the pool, such as what is in memory."""
+        self._prospects.look_again()
+
     def forget(self) -> None:
         """Follow a recorder that was reset."""
         self._prospects.adopt()
@@ -243,6 +256,7 @@ class Chooser:
                     known.penalty,
                     policy.view.total,
                     prospects.measures.most_usd(ask.size),
+                    prospects.cold_s,
                     Refusals(screening, self._availability.outages, now, (), eligible),
                 )
             )

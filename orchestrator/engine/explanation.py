@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -27,6 +27,9 @@ class ModelRow:
         pulls: How often it was tried.
         p_fail: Share of its calls that failed.
         cost_usd: What one attempt at this request costs at most, or None if unknown.
+        load_s: Seconds until it could begin, and until those are back that make room for it; 0
+            where it is ready.
+        evicts: The residents that would have to make room.
         refused: Code of the refusal, or None.
         reason: The refusal in words, or None.
     """
@@ -39,6 +42,8 @@ class ModelRow:
     pulls: float
     p_fail: float
     cost_usd: float | None
+    load_s: float
+    evicts: tuple[str, ...]
     refused: str | None
     reason: str | None
 
@@ -60,10 +65,21 @@ class Explanation:
     models: tuple[ModelRow, ...]
 
     @classmethod
-    def of(cls, pool: Pool, verdicts: Sequence[Verdict]) -> Self:
-        """Put together what each route of a request found; the first that can serve counts."""
+    def of(
+        cls,
+        pool: Pool,
+        verdicts: Sequence[Verdict],
+        evicts: Callable[[str], tuple[str, ...]] = lambda resident: (),
+    ) -> Self:
+        """Put together what each route of a request found; the first that can serve counts.
+
+        Args:
+            pool: The models.
+            verdicts: One for each route.
+            evicts: Returns who would have to make room for a resident.
+        """
         deciding = next((v for v in verdicts if v.scores is not None), verdicts[0])
-        rows = [_row(pool, arm, deciding) for arm in range(len(pool))]
+        rows = [_row(pool, arm, deciding, evicts) for arm in range(len(pool))]
         rows.sort(key=lambda r: (r.score is None, -(r.score or 0.0)))
         requirements, origins = deciding.needs.describe(), deciding.needs.origins
         if deciding.size.window > deciding.needs.context_length:
@@ -96,8 +112,11 @@ class Explanation:
         }
 
 
-def _row(pool: Pool, arm: int, verdict: Verdict) -> ModelRow:
-    key = pool.keys[arm]
+def _row(
+    pool: Pool, arm: int, verdict: Verdict, evicts: Callable[[str], tuple[str, ...]]
+) -> ModelRow:
+    key, resident = pool.keys[arm], pool.models[arm].spec.resident
+    load_s = 0.0 if verdict.cold_s is None else float(verdict.cold_s[arm])
     refusal = verdict.refused.get(key)
     score = None
     if verdict.scores is not None and refusal is None and verdict.eligible[arm]:
@@ -112,6 +131,8 @@ def _row(pool: Pool, arm: int, verdict: Verdict) -> ModelRow:
         pulls=float(verdict.estimates.trials[arm]),
         p_fail=float(verdict.estimates.p_fail[arm]),
         cost_usd=None if np.isnan(usd) else usd,
+        load_s=load_s,
+        evicts=evicts(resident) if load_s and resident else (),
         refused=None if refusal is None else refusal.code.value,
         reason=None if refusal is None else refusal.reason,
     )

@@ -12,7 +12,7 @@ from orchestrator.core.keys import ModelKey
 from orchestrator.core.model import Model
 from orchestrator.core.ports import Transport
 from orchestrator.engine.parts import Places
-from orchestrator.lifecycle.residency import ProcessResidency
+from orchestrator.lifecycle.manager import ModelManager
 from orchestrator.routing.registry import ModelRegistry
 
 __all__ = ["Membership"]
@@ -34,7 +34,7 @@ class Membership:
         self,
         registry: ModelRegistry,
         places: Places,
-        residency: ProcessResidency,
+        residency: ModelManager,
         transport: Transport | None,
         runtime: object,
         say: Callable[..., None],

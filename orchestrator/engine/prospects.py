@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -89,7 +89,8 @@ class Prospect:
         policy: Who chooses, and what is worth how much.
         screening: Who meets the demands.
         usd: What one attempt costs on average; nan where unknown. Shape ``(n_arms,)``, as all.
-        cost: What that takes from an index of quality; inf for who does not meet the demands.
+        cost: What that, and a load, takes from an index of quality; inf for who does not meet the
+            demands.
         possible: Whether anybody meets them.
         first: Those to be taken before the others, since their provider is preferred.
     """
@@ -104,13 +105,17 @@ class Prospect:
         cost_weight: float,
         usd: FloatArray,
         known: FloatArray,
+        cold_s: FloatArray | None,
     ) -> None:
         self.route = route
         self.policy = policy
         self.screening = screening
         self.usd = usd
         # An unknown price is no penalty: a limit on cost is a requirement, not an objective.
-        self.cost = np.where(screening.eligible, cost_weight * known, np.inf)
+        cost = cost_weight * known
+        if cold_s is not None:
+            cost = cost + (policy.objective.load_weight + policy.objective.latency_weight) * cold_s
+        self.cost = np.where(screening.eligible, cost, np.inf)
         self.possible = bool(np.count_nonzero(screening.eligible))
         self.first = self.preferred(screening.eligible)
 
@@ -138,11 +143,14 @@ class Prospects:
         budget: A cap on spending, or None.
         pacer: Makes cost weigh more while money goes too fast, or None.
         priors: What is believed of models before their first call.
+        cold_s: Returns the seconds that each model takes to be loaded, shape ``(n_arms,)``; None
+            where all are ready.
 
     Attributes:
         pool: The models as they are now.
         measures: What they cost and how fast they are.
         pace: What the pacer adds to every cost weight, in points of quality per USD.
+        cold_s: The seconds until each model could begin, or None where all are ready.
     """
 
     def __init__(
@@ -158,6 +166,7 @@ class Prospects:
         budget: DailyBudget | None,
         pacer: BudgetPacer | None,
         priors: Priors,
+        cold_s: Callable[[Pool], FloatArray | None],
     ) -> None:
         self._registry = registry
         self._routes = routes
@@ -170,6 +179,7 @@ class Prospects:
         self._budget = budget
         self._pacer = pacer
         self._priors = priors
+        self._cold_s = cold_s
         self.pace = 0.0
         self._update_at = -float("inf")
         self.adopt()
@@ -187,9 +197,14 @@ class Prospects:
             self._eligibility.window = self.measures.window
             if self._pacer is not None:
                 self.pace = self._pacer.multiplier(self._clock.wall())
+            self.cold_s = self._cold_s(self.pool)
             self._kept.clear()
             self._update_at = now + _UPDATE_EVERY_S
         return now
+
+    def look_again(self) -> None:
+        """Work everything out anew for the next decision: a model was loaded, say, or has gone."""
+        self._update_at = -float("inf")
 
     def adopt(self) -> None:
         """Take the registry's present models, and begin with what is recorded of them."""
@@ -200,6 +215,7 @@ class Prospects:
         self._recorder.arrange(self.pool.keys, prior)
         self.measures = Measures(self.pool, self._estimator, self._recorder.base.total)
         self._eligibility.window = self.measures.window
+        self.cold_s = self._cold_s(self.pool)
         if self._pacer is not None:
             # Nothing costs anything where there is no weight, so any start will do.
             weight = default_cost_weight(self.measures.most_usd(_MEAN_CALL))
@@ -289,7 +305,8 @@ class Prospects:
         screening = self._eligibility.screen(needs, self._routes.candidates(route), measured)
         policy = self.policy(route)
         weight = policy.cost_weight + self.pace
-        return Prospect(route, policy, screening, weight, *self.measures.mean_usd(size))
+        usd, known = self.measures.mean_usd(size)
+        return Prospect(route, policy, screening, weight, usd, known, self.cold_s)
 
     def _measured(self, needs: Requirements, size: Size, spent_usd: float) -> Measured:
         budget, measures = self._budget, self.measures

@@ -74,7 +74,7 @@ class Settlement:
             ),
         )
         now = self._clock.monotonic()
-        notice = self._availability.success(decision.key, decision.ticket, now)
+        notice = self._availability.success(decision.key, decision.ticket, now, latency_s)
         if notice is not None:
             self.tell(notice)
         if self._bus.wants(ModelUsed):

@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from pydantic import SecretStr
 
-from orchestrator.core.errors import InvalidRequestError, ModelError
+from orchestrator.core.errors import InvalidRequestError, ModelError, ModelResponseError
 from orchestrator.core.params import EmbeddingParams, Message, TextGenerationParams
 from orchestrator.core.results import EmbeddingAnswer, TextAnswer
 from orchestrator.integrations.openai_answer import read_completion, read_embeddings
@@ -52,6 +52,31 @@ class OpenAICodec:
         if stream and self.dialect.closes_after_stream:
             headers["Connection"] = "close"
         return headers
+
+    def listed(self, body: bytes, model: str) -> dict[str, Any] | None:
+        """Return what a list of models says of one, or None if it is not on it.
+
+        llama.cpp lists each model twice, in two formats; both are joined.
+        """
+        try:
+            named = [e for e in _entries(body) if model in _names(e)]
+        except (orjson.JSONDecodeError, AttributeError, TypeError):
+            return None  # it lists models in a way we do not read
+        return {key: value for entry in named for key, value in entry.items()} or None
+
+    def listed_names(self, body: bytes) -> list[str]:
+        """Return every model of a list, each by one name.
+
+        Raises:
+            ModelResponseError: It is no list of models that we can read.
+        """
+        try:
+            names = [name for entry in _entries(body) for name in _names(entry)[:1]]
+        except (orjson.JSONDecodeError, AttributeError, TypeError) as error:
+            raise ModelResponseError(
+                f"the list of models of {self.dialect.name} cannot be read"
+            ) from error
+        return list(dict.fromkeys(names))
 
     def encode_text(
         self,
@@ -142,6 +167,18 @@ class OpenAICodec:
         if self.dialect.developer_role or "developer" not in [m["role"] for m in messages]:
             return messages
         return [{**m, "role": "system"} if m["role"] == "developer" else m for m in messages]
+
+
+def _entries(body: bytes) -> list[dict[str, Any]]:
+    lists = orjson.loads(body)
+    if not lists.keys() & {"models", "data"}:
+        raise TypeError("there is no list of models in it")
+    return [*(lists.get("models") or ()), *(lists.get("data") or ())]
+
+
+def _names(entry: Mapping[str, Any]) -> list[str]:
+    names = (entry.get("id"), entry.get("model"), entry.get("name"))
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def _json(body: dict[str, Any]) -> bytes:

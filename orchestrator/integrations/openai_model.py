@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import SecretStr
 
 from orchestrator.core.capabilities import ModelCapabilities
+from orchestrator.core.keys import ModelKey
 from orchestrator.core.prices import Price, PriceBook
 from orchestrator.integrations.endpoints import credential_id, endpoint_at, key_or_env
 from orchestrator.integrations.openai_codec import OpenAICodec
@@ -124,6 +125,16 @@ class OpenAICompatibleModel(RemoteModel):
             **spec,
         )
 
+    def sibling(self, name: str, **facts: Any) -> RemoteModel:
+        """Return another model of the same server, with what is publicly known of it."""
+        listed = _LISTED.lookup(self.provider, name)
+        known = (
+            {}
+            if listed is None
+            else {"price": listed.price, "context_window": listed.context_window}
+        )
+        return super().sibling(name, **{**known, **facts})
+
 
 class OpenAIModel(OpenAICompatibleModel):
     """A model of OpenAI's, or one behind a proxy for it."""
@@ -175,6 +186,20 @@ class OpenAIModel(OpenAICompatibleModel):
             prices=prices,
             **spec,
         )
+
+    def sibling(self, name: str, **facts: Any) -> RemoteModel:
+        """Return another model of OpenAI's, for the same key; it can do what its name tells."""
+        endpoint = self.endpoint
+        assert endpoint is not None, "it was made with one"
+        made = OpenAIModel(
+            name,
+            endpoint.credential,
+            base_url=endpoint.base_url,
+            headers=self._headers,
+            **{**facts, "capabilities": None},
+        )
+        made.spec = replace(made.spec, key=ModelKey(self.provider, name))
+        return made
 
 
 def _family_of(name: str) -> _Family:

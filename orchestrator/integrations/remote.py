@@ -22,6 +22,7 @@ from orchestrator.integrations.stream_reader import StreamReader
 
 __all__ = ["RemoteModel"]
 
+_THERE_ALL_THE_SAME: Final = (404, 405, 429)
 _PROBE_TIMEOUTS: Final = Timeouts(connect_s=5.0, first_token_s=5.0, idle_s=5.0)
 
 
@@ -142,14 +143,79 @@ class RemoteModel(Model):
         A model without an endpoint of its own is as well as the process that is leased for it,
         which is watched elsewhere.
         """
-        if self._own is None:
-            return True
         try:
-            request = self._own.get(self._codec.models_path)
-            response = await self._bound_transport().request(request, _PROBE_TIMEOUTS)
+            await self._server_list()
+        except ModelError as error:
+            # One without such a list, or that has heard enough from us for now, is there.
+            return error.status in _THERE_ALL_THE_SAME
         except OrchestratorError:
             return False
-        return response.status // 100 == 2
+        return True
+
+    async def listing(self) -> Mapping[str, Any] | None:
+        """Return its entry in its server's list of models, or None where there is none."""
+        try:
+            body = await self._server_list()
+        except OrchestratorError:
+            return None  # a server that is down tells nothing of its models
+        return None if body is None else self._codec.listed(body, self._wire_name)
+
+    async def served_names(self) -> list[str] | None:
+        """Return the names of all models on its server's list; None if it has no server of its own.
+
+        Raises:
+            ModelError: The server could not be asked, refused, or lists them in its own way.
+        """
+        body = await self._server_list()
+        return None if body is None else self._codec.listed_names(body)
+
+    @property
+    def wire_name(self) -> str:
+        """Its name at its server."""
+        return self._wire_name
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Where its own server is, or None if every call brings a leased one."""
+        return None if self._own is None else self._own.endpoint
+
+    def sibling(self, name: str, **facts: Any) -> RemoteModel:
+        """Return another model of the same server, spoken to in the same way.
+
+        Args:
+            name: Its name in the pool, and at the server.
+            facts: Further keywords of `Model`.
+        """
+        spec = self.spec
+        known = {
+            "local": spec.local,
+            "credential_id": spec.credential_id,
+            "price": spec.price if spec.local else None,  # elsewhere each has a price of its own
+        }
+        return RemoteModel(
+            name,
+            self.provider,
+            codec=self._codec,
+            endpoint=self.endpoint,
+            headers=self._headers,
+            **{**known, **facts},
+        )
+
+    async def _server_list(self) -> bytes | None:
+        if self._own is None:
+            return None
+        address = self._own
+        try:
+            request = address.get(self._codec.models_path)
+            response = await self._bound_transport().request(request, _PROBE_TIMEOUTS)
+            if response.status // 100 != 2:
+                raise self._codec.error(
+                    response.status, response.headers, response.body, time.time()
+                )
+        except ModelError as error:
+            self._sign(address, error)
+            raise
+        return response.body
 
     # -- how a request is made -----------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from orchestrator.cli.demo.audit import judged
 from orchestrator.cli.demo.questions import Question, read_questions
 from orchestrator.cli.demo.story import Answered, Story
 from tests.cli.command import command, command_beside, process
+from tests.config.files import share_model_files
 from tests.integrations.real_engine import smollm2_file
 
 EASY = Question("What is the capital of France?", frozenset({"paris"}))
@@ -65,13 +66,13 @@ def test_regret_is_what_the_pulls_of_each_arm_lost_against_the_best():
 
 
 async def test_the_story_loses_no_question_although_an_engine_is_killed(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tmp_path: Path,
 ):
-    monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
+    share_model_files(tmp_path)
     smollm2_file()
     log = tmp_path / "story.db"
-    words = ("demo", "--rounds", "1", "--questions", "10", "--seed", "3", "--json")
-    words += ("--log", str(log))
+    play = ("--rounds", "1", "--questions", "10", "--seed", "3")
+    words = ("demo", *play, "--log", str(log), "--json")
 
     async with process(*words) as running:
         stdout, stderr = await running.communicate()

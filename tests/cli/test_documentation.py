@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.command import command, command_beside, process
 from tests.cli.test_serve import announced, ended
+from tests.config.files import share_model_files
 from tests.house.project import ROOT
 from tests.integrations.real_engine import smollm2_file
 
@@ -24,8 +25,8 @@ BY_ITSELF = [words for words in SHOWN if words[0] not in ELSEWHERE]
 
 
 @pytest.fixture(autouse=True)
-def _the_examples_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
+def _the_examples_configuration(tmp_path: Path) -> None:
+    share_model_files(tmp_path)
     smollm2_file()
     text = (ROOT / "examples" / "smollm2.toml").read_text("utf-8")
     (tmp_path / "orchestrator.toml").write_text(text)

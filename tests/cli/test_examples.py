@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from orchestrator import Orchestrator
+from tests.config.files import share_model_files
 from tests.house.project import ROOT
 from tests.integrations.real_engine import smollm2_file
 
@@ -24,8 +26,8 @@ SAYS = {
 
 
 @pytest.fixture(autouse=True)
-def _model_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
+def _model_files(tmp_path: Path) -> None:
+    share_model_files(tmp_path)
 
 
 def test_no_example_is_left_out():
@@ -63,7 +65,7 @@ def test_each_configuration_builds_an_engine(path, monkeypatch: pytest.MonkeyPat
     assert len(orchestrator.registry) == 3
 
 
-def test_the_three_arms_share_one_engine(monkeypatch: pytest.MonkeyPatch):
+def test_the_three_arms_share_one_engine():
     smollm2_file()
 
     models = Orchestrator.from_config(EXAMPLES / "smollm2.toml").registry.pool.models

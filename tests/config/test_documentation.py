@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 
 from orchestrator import Orchestrator
+from orchestrator.config.pool import ResidentSection
 from orchestrator.config.sections import (
     BudgetSection,
     EngineSection,
+    HealthSection,
+    LifecycleSection,
     QualitySection,
     Section,
     SelectionSection,
     ServerSection,
     StoreSection,
 )
+from orchestrator.core.bounds import Liveness
 from orchestrator.core.errors import ConfigurationError
-from tests.config.files import written
+from tests.config.files import share_model_files, written
 from tests.conftest import require
 from tests.house.project import ROOT
 from tests.integrations.real_engine import smollm2_file
@@ -34,8 +38,9 @@ def test_each_file_of_the_page_configures_an_engine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, text: str
 ):
     if "smollm2" in text:
-        monkeypatch.delenv("ORCHESTRATOR_DATA_DIR")
+        share_model_files(tmp_path)
         smollm2_file()
+    (tmp_path / "qwen.gguf").touch()
     if kind == "yaml":
         require("yaml", "pip install 'orchestrator[yaml]'")
 
@@ -54,9 +59,17 @@ def test_the_python_of_the_page_runs_on_its_first_file(
 
 
 def test_the_page_names_every_setting_of_the_engine_and_the_server():
-    for section in (EngineSection, ServerSection, StoreSection):
+    for section in (
+        EngineSection,
+        ServerSection,
+        StoreSection,
+        LifecycleSection,
+        HealthSection,
+    ):
         for name in section.model_fields:
             assert f"`{name}`" in PAGE
+    for name in (*ResidentSection.model_fields, *Liveness.__dataclass_fields__):
+        assert f"`{name}`" in PAGE
     learning: dict[str, type[Section]] = {
         "selection": SelectionSection,
         "quality": QualitySection,

@@ -228,7 +228,7 @@ def test_a_model_file_lies_relative_to_the_configuration(
         ),
         ('[residents.a]\nfile = "gone.gguf"', "residents.a: "),
         ('[residents.a]\nfile = "smollm2"', "residents.a: the model file "),
-        ("[residents.a]\n", "residents.a.file is missing"),
+        ("[residents.a]\n", "residents.a needs a file or a command, and not both"),
         ('[residents.a]\nfile = "x"\nslots = 0', "residents.a.slots should be greater than or equ"),
     ],
 )

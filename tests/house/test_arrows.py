@@ -29,13 +29,7 @@ PACKAGES = [
 MODULES = [
     "config",
     "integrations.http.connection",
-    "lifecycle.exit_codes",
-    "lifecycle.plan",
-    "lifecycle.process",
-    "lifecycle.residency",
-    "lifecycle.resident",
-    "lifecycle.restart",
-    "lifecycle.state",
+    *(f"lifecycle.{path.stem}" for path in (ROOT / "orchestrator/lifecycle").glob("[!_]*.py")),
 ]
 
 ALLOWED = [

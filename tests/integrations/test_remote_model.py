@@ -181,9 +181,13 @@ async def test_a_server_that_quotes_our_key_does_not_get_it_into_the_error():
 
 
 @pytest.mark.parametrize(
-    ("status", "well"), [(200, True), (204, True), (302, False), (401, False), (503, False)]
+    ("status", "well"),
+    [
+        *((200, True), (204, True), (302, False), (401, False), (503, False)),
+        *((404, True), (405, True), (429, True)),
+    ],
 )
-async def test_health_is_whether_the_models_are_listed(status: int, well: bool):
+async def test_health_is_whether_its_server_is_there_and_lets_us_in(status: int, well: bool):
     found, transport = model(Scripted(status=status))
     assert await found.health_check() is well
     assert (transport.requests[0].method, transport.requests[0].url) == (

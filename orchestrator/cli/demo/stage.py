@@ -88,7 +88,7 @@ async def staged(
                 store=SqliteStore(log),
             ) as orchestrator:
                 report("loading the provider's engine")
-                await backend.load(scholar.key.text)
+                await backend.load_model(scholar.key.text)
                 yield orchestrator
 
 
@@ -97,7 +97,7 @@ async def load_engines(orchestrator: Orchestrator, report: Callable[[str], objec
     models = {m.spec.resident: m for m in orchestrator.registry.pool.models if m.spec.resident}
     for resident, model in models.items():
         report(f"loading the engine {resident!r}")
-        await orchestrator.load(model.key.text)
+        await orchestrator.load_model(model.key.text)
 
 
 def _passed_on_to(backend: Orchestrator) -> Responder:
