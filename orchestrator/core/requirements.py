@@ -228,17 +228,24 @@ def _union(a: tuple[Any, ...], b: tuple[Any, ...]) -> tuple[Any, ...]:
     return a if not b else tuple(dict.fromkeys(a + b))
 
 
+_LARGEST: Final = sys.float_info.max
+
+
 def as_limit(name: str, value: Any) -> float:
     """Read a number from 0 up; raises `InvalidRequestError`, which names it."""
+    if value.__class__ is float and 0.0 <= value <= _LARGEST:  # as nearly always
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequestError(f"{name} is not a number: {value!r}", param=name)
-    if not 0 <= value <= sys.float_info.max:
+    if not 0 <= value <= _LARGEST:
         raise InvalidRequestError(f"{name} must be at least 0, not {value!r}", param=name)
     return float(value)
 
 
 def as_count(name: str, value: Any) -> int:
     """Read a whole number from 0 up; raises `InvalidRequestError`, which names it."""
+    if value.__class__ is int and 0 <= value <= _LARGEST:
+        return int(value)
     number = as_limit(name, value)
     if number != int(number):
         raise InvalidRequestError(f"{name} must be a whole number, not {value!r}", param=name)
