@@ -328,7 +328,7 @@ MUTATIONS = (
     Mutation(
         "views forget who leaves the window, not what",
         "orchestrator.core.views:View.advance",
-        "self.total.add(arm, taken)",
+        "self._take(self._of(segment) if self.segmented else self._total, arm, taken)",
         "pass",
         "shows_what_it_knows",
     ),
