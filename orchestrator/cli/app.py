@@ -14,6 +14,7 @@ from orchestrator.cli import (
     config,
     evaluate,
     events,
+    health,
     log,
     models,
     ope,
@@ -39,6 +40,7 @@ app.command("serve", epilog=serve.EXAMPLE)(serve.serve)
 app.command("ask", epilog=ask.EXAMPLE)(ask.ask)
 app.command("select", epilog=select.EXAMPLE)(select.select)
 app.add_typer(models.app, name="models")
+app.command("health", epilog=health.EXAMPLE)(health.health)
 app.add_typer(config.app, name="config")
 app.add_typer(log.app, name="log")
 app.command("events", epilog=events.EXAMPLE)(events.events)

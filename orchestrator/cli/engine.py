@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from orchestrator.cli.output import note
 from orchestrator.core.errors import ConfigurationError
@@ -22,8 +22,23 @@ class Configured(NamedTuple):
     orchestrator: Orchestrator
 
 
-def configured(path: Path | None, *, paid: bool = False) -> Configured:
+_OF_SERVING: Final[dict[str, Any]] = {
+    "load": (),
+    "auto_switch": None,
+    "health_monitor": None,
+    "profiling": None,
+    "state": None,
+}
+"""Arguments of an engine for what it does by itself, and their values that make it do nothing."""
+
+
+def configured(path: Path | None, *, paid: bool = False, serves: bool = True) -> Configured:
     """Read the configuration, say what is wrong with it, and build the engine.
+
+    Args:
+        path: The file, or None.
+        paid: Whether models that cost money join.
+        serves: Whether it does by itself what it is configured to do, such as loading models.
 
     Raises:
         ConfigurationError: It is wrong, or there is no model at all.
@@ -35,7 +50,10 @@ def configured(path: Path | None, *, paid: bool = False) -> Configured:
     configuration = read_configuration(path, **said)
     for warning in configuration.warnings:
         note(f"warning: {warning}")
-    orchestrator = Orchestrator(**arguments_for(configuration))
+    arguments = arguments_for(configuration)
+    if not serves:
+        arguments |= {name: none for name, none in _OF_SERVING.items() if name in arguments}
+    orchestrator = Orchestrator(**arguments)
     if not len(orchestrator.registry):
         raise ConfigurationError("there is no model", hint=_where_models_come_from(configuration))
     return Configured(configuration, orchestrator)

@@ -1,24 +1,26 @@
-"""``orchestrator models``: what is in the pool, and model files to put there."""
+"""``orchestrator models``: what is in the pool, and what can be done with it."""
 
 from __future__ import annotations
 
+import asyncio
+from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 
 from orchestrator.cli.engine import configured
+from orchestrator.cli.gateway import Url, found_gateway
+from orchestrator.cli.loading import EXAMPLES as LOADING
+from orchestrator.cli.loading import load, pin, switch, unload, unpin
+from orchestrator.cli.measuring import EXAMPLES as MEASURING
+from orchestrator.cli.measuring import discover, profile, show
 from orchestrator.cli.options import AsJson, ConfigFile, Paid
 from orchestrator.cli.output import console, note, table, write_json
 
-if TYPE_CHECKING:
-    from orchestrator.config import Configuration
-    from orchestrator.core.model import ModelSpec
-    from orchestrator.core.prices import Price
-
 __all__ = ["app", "get", "list_models"]
 
-app = typer.Typer(help="List the models of the pool; fetch model files.")
+app = typer.Typer(help="List, load, measure and find models; fetch model files.")
 
 _LIST_EXAMPLE: Final = "Example: orchestrator models list --config orchestrator.toml"
 _GET_EXAMPLE: Final = "Example: orchestrator models get smollm2"
@@ -26,33 +28,45 @@ _GET_EXAMPLE: Final = "Example: orchestrator models get smollm2"
 
 @app.callback(invoke_without_command=True, epilog=_LIST_EXAMPLE)
 def _models(
-    context: typer.Context, config: ConfigFile = None, paid: Paid = False, as_json: AsJson = False
+    context: typer.Context,
+    url: Url = None,
+    config: ConfigFile = None,
+    paid: Paid = False,
+    as_json: AsJson = False,
 ) -> None:
     if context.invoked_subcommand is None:
-        list_models(config, paid, as_json)
+        list_models(url, config, paid, as_json)
 
 
 @app.command("list", epilog=_LIST_EXAMPLE)
-def list_models(config: ConfigFile = None, paid: Paid = False, as_json: AsJson = False) -> None:
-    """List the models of the pool, its routes, and models that could join."""
-    configuration, orchestrator = configured(config, paid=paid)
-    specs = [model.spec for model in orchestrator.registry.pool.models]
+def list_models(
+    url: Url = None, config: ConfigFile = None, paid: Paid = False, as_json: AsJson = False
+) -> None:
+    """List the models of the pool, its routes, and models that could join.
+
+    The pool is that of a running gateway, if there is one, else what is configured.
+    """
+    found = asyncio.run(_of_gateway(url, config, paid)) or _configured(config, paid)
     if as_json:
-        write_json(
-            {
-                "models": [spec.to_dict() for spec in specs],
-                "routes": list(orchestrator.routes),
-                "could_join": _could_join(configuration),
-            }
-        )
+        write_json(found)
         return
-    listed = table("model", "window", "in / out per 1M", "can", right=("window",))
-    for spec in specs:
-        listed.add_row(*_cells(spec))
+    listed = table("model", "status", "window", "in / out per 1M", "can", right=("window",))
+    for model in found["models"]:
+        listed.add_row(*_cells(model))
     console().print(listed)
-    console().print(f"\nroutes: {', '.join(orchestrator.routes)}", markup=False)
-    for source, keys in _could_join(configuration).items():
+    console().print(f"\nroutes: {', '.join(found['routes'])}", markup=False)
+    for source, keys in found["could_join"].items():
         note(f"{source} is set: with --paid, {', '.join(keys)} would join")
+
+
+app.command(epilog=MEASURING["show"])(show)
+app.command(epilog=LOADING["load"])(load)
+app.command(epilog=LOADING["unload"])(unload)
+app.command(epilog=LOADING["switch"])(switch)
+app.command(epilog=LOADING["pin"])(pin)
+app.command(epilog=LOADING["unpin"])(unpin)
+app.command(epilog=MEASURING["profile"])(profile)
+app.command(epilog=MEASURING["discover"])(discover)
 
 
 @app.command("get", epilog=_GET_EXAMPLE)
@@ -87,25 +101,52 @@ def _fetch(name: str) -> Path:
         return get_model_file(name, report=lambda said: steps.update(step, description=said))
 
 
-def _could_join(configuration: Configuration) -> dict[str, list[str]]:
-    """Return the keys of models that would join with --paid, by what offers them."""
+async def _of_gateway(url: str | None, config: Path | None, paid: bool) -> dict[str, Any] | None:
+    async with found_gateway(url, config, paid=paid) as client:
+        if client is None:
+            return None
+        entries = (await client.get("/v1/models"))["data"]
+        described = (await client.get("/api/v1/models"))["models"]
+    statuses = {model["key"]: model["status"] for model in described}
+    models, routes = [], []
+    for entry in entries:
+        facts = entry["orchestrator"]
+        if facts.pop("kind") == "route":
+            routes.append(entry["id"])
+        else:
+            models.append({**facts, "status": statuses.get(facts["key"])})
+    return {"models": models, "routes": routes, "could_join": {}}
+
+
+def _configured(config: Path | None, paid: bool) -> dict[str, Any]:
+    configuration, orchestrator = configured(config, paid=paid)
     return {
-        offer.source: [model.identity.text for model in offer.models]
-        for offer in configuration.offers
-        if offer not in configuration.joining
+        "models": [
+            {**model.spec.to_dict(), "status": None} for model in orchestrator.registry.pool.models
+        ],
+        "routes": list(orchestrator.routes),
+        "could_join": {
+            offer.source: [model.identity.text for model in offer.models]
+            for offer in configuration.offers
+            if offer not in configuration.joining
+        },
     }
 
 
-def _cells(spec: ModelSpec) -> tuple[str, ...]:
-    facts: dict[str, Any] = spec.to_dict()
-    aliases = f" ({', '.join(spec.aliases)})" if spec.aliases else ""
-    window = "" if spec.context_window is None else f"{spec.context_window:,}"
-    return f"{spec.key}{aliases}", window, _price(spec.price), ", ".join(facts["capabilities"])
+def _cells(model: dict[str, Any]) -> tuple[str, ...]:
+    aliases = f" ({', '.join(model['aliases'])})" if model["aliases"] else ""
+    window = "" if model["context_window"] is None else f"{model['context_window']:,}"
+    return (
+        f"{model['key']}{aliases}",
+        model["status"] or "",
+        window,
+        _price(model["price"]),
+        ", ".join(model["capabilities"]),
+    )
 
 
-def _price(price: Price | None) -> str:
+def _price(price: dict[str, str] | None) -> str:
     if price is None:
         return "unknown"
-    if not (price.input_per_million or price.output_per_million):
-        return "free"
-    return f"${price.input_per_million:f} / ${price.output_per_million:f}"
+    asked, answered = Decimal(price["input_per_million"]), Decimal(price["output_per_million"])
+    return f"${asked:f} / ${answered:f}" if asked or answered else "free"

@@ -9,16 +9,14 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 from pydantic import SecretStr
 
+from orchestrator import __version__
 from orchestrator.engine import Orchestrator
 from orchestrator.server.access import Access
-from orchestrator.server.chat import ChatCompletions
+from orchestrator.server.api_docs import ApiDocs
 from orchestrator.server.cors import allow_origins, is_preflight, preflight
-from orchestrator.server.decisions import Decisions
-from orchestrator.server.embeddings import Embeddings
 from orchestrator.server.event_stream import EventStream
 from orchestrator.server.failure import failed
-from orchestrator.server.health import Health
-from orchestrator.server.models import Models
+from orchestrator.server.operations import operations
 
 __all__ = ["MAX_BODY_BYTES", "build_app"]
 
@@ -50,22 +48,10 @@ def build_app(
     """
     access = Access(api_key, allowed_hosts, allowed_origins)
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_door(access)])
-    chat, embeddings = ChatCompletions(orchestrator), Embeddings(orchestrator)
-    models, decisions = Models(orchestrator), Decisions(orchestrator)
-    events, health = EventStream(orchestrator), Health(orchestrator)
-    app.add_routes(
-        [
-            web.post("/v1/chat/completions", chat.create),
-            web.post("/v1/embeddings", embeddings.create),
-            web.get("/v1/models", models.list),
-            web.get("/v1/models/{id:.+}", models.retrieve),
-            web.get("/api/v1/models", models.describe),
-            web.get("/api/v1/events", events.serve),
-            web.post("/api/v1/feedback", decisions.feedback),
-            web.post("/api/v1/explain", decisions.explain),
-            web.get("/healthz", health.check),
-        ]
-    )
+    events = EventStream(orchestrator)
+    docs = ApiDocs(operations(orchestrator, events), __version__)
+    add = {"GET": web.get, "POST": web.post}
+    app.add_routes([add[one.method](one.path, one.handler) for one in docs.operations])
     app.on_shutdown.append(events.close)
     if allowed_origins:
         allow_origins(app, access)

@@ -16,14 +16,20 @@ _log = logging.getLogger("orchestrator.server")
 _CODES = {404: "unknown_url", 405: "method_not_allowed", 413: "request_too_large"}
 
 
-def failed(request: web.Request, error: Exception) -> web.Response:
-    """Return the answer, in the envelope, to a request that was not served."""
+def failed(request: web.Request, error: Exception, *, status: int | None = None) -> web.Response:
+    """Return the answer, in the envelope, to a request that was not served.
+
+    Args:
+        request: What was asked.
+        error: Why it was not served.
+        status: What to answer with, if not with the error's own.
+    """
     if isinstance(error, web.HTTPException):
         envelope = _refused(request, error)
     else:
         envelope = told(request, error)
     return web.Response(
-        status=envelope.status,
+        status=status or envelope.status,
         body=envelope.body,
         headers={hdrs.CONTENT_TYPE: "application/json", **envelope.headers},
     )

@@ -1,11 +1,13 @@
-"""``GET /healthz``: the server answers, and what speaks against its models."""
+"""``/healthz`` and ``/api/v1/health``: the server answers, and what speaks against its models."""
 
 from __future__ import annotations
 
 from aiohttp import web
 
 from orchestrator.engine import Orchestrator
+from orchestrator.engine.health import ModelHealth
 from orchestrator.server.body import json_response
+from orchestrator.server.model_answers import HealthOfAll, HealthOfOne, answered
 
 __all__ = ["Health"]
 
@@ -18,8 +20,7 @@ class Health:
 
     async def check(self, request: web.Request) -> web.Response:
         """Answer 200 whatever is wrong with the models: no restart of ours would mend them."""
-        keys = self._orchestrator.registry.list_models()
-        found = [await self._orchestrator.get_model_health(key) for key in keys]
+        found = await self._all()
         issues = [
             {
                 "model": health.model,
@@ -37,3 +38,23 @@ class Health:
             "issues": issues,
         }
         return json_response(body)
+
+    async def report(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/health``: every model, with what was seen of it."""
+        found = await self._all()
+        return answered(
+            HealthOfAll(
+                models=[health.to_dict() for health in found],
+                count=len(found),
+                healthy=sum(health.healthy for health in found),
+            )
+        )
+
+    async def of_one(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/health/{key}``: one model."""
+        health = await self._orchestrator.get_model_health(request.match_info["key"])
+        return answered(HealthOfOne(health=health.to_dict()))
+
+    async def _all(self) -> list[ModelHealth]:
+        keys = self._orchestrator.registry.list_models()
+        return [await self._orchestrator.get_model_health(key) for key in keys]

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any, Final
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from aiohttp import web
 
 from orchestrator.core.capabilities import capability_mask, capability_names
-from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.errors import InvalidRequestError, ModelNotFoundError
 from orchestrator.core.keys import canonical_provider
 from orchestrator.core.model import Model
 from orchestrator.engine import Orchestrator
+from orchestrator.lifecycle.state import Status
 from orchestrator.server.body import json_response
+from orchestrator.server.descriptions import Descriptions, Moment
+from orchestrator.server.model_answers import (
+    Listed,
+    Loaded,
+    OneModel,
+    PoolStatistics,
+    Statistics,
+    answered,
+)
 
 __all__ = ["Models"]
-
-_STATUSES: Final = ("available", "loading", "loaded", "failed", "unloaded")
-"""What may become of a model in memory; one that is hosted elsewhere is always available."""
 
 
 class Models:
     """Lists what requests may name."""
 
-    def __init__(self, orchestrator: Orchestrator) -> None:
+    def __init__(self, orchestrator: Orchestrator, descriptions: Descriptions) -> None:
         self._orchestrator = orchestrator
+        self._descriptions = descriptions
         self._since = int(time.time())
 
     # -- OpenAI's ------------------------------------------------------------------------------
@@ -73,26 +82,65 @@ class Models:
             needed = capability_mask([query["capability"]])
             models = [model for model in models if model.spec.capabilities & needed]
         if "status" in query:
-            status = _known_status(query["status"])
-            models = [model for model in models if self._status(model) == status]
-        found = [self._description(model) for model in models]
-        return json_response({"success": True, "models": found, "count": len(found)})
+            wanted, now = _known_statuses(query["status"]), self._descriptions.now()
+            models = [model for model in models if now.status(model) in wanted]
+        return self._listed(models)
 
-    def _description(self, model: Model) -> dict[str, Any]:
-        spec = model.spec
-        return {
-            "id": spec.key.name,
-            "name": spec.key.name,
-            "key": spec.key.text,
-            "provider": spec.key.provider,
-            "contextWindow": spec.context_window,
-            "maxTokens": spec.max_output_tokens,
-            "capabilities": sorted(capability_names(spec.capabilities)),
-            "status": self._status(model),
-        }
+    async def loaded(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/models/loaded``: those in our own memory."""
+        now = self._descriptions.now()
+        found = [now.description(model) for model in self._in_memory(now)]
+        return answered(Loaded(models=found, count=len(found), current_model=now.current()))
 
-    def _status(self, model: Model) -> str:
-        return "loaded" if model.spec.resident in self._orchestrator.loaded else "available"
+    async def current(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/models/current``: the one that the name ``current`` leads to."""
+        key = self._orchestrator.current_model
+        if key is None:
+            raise ModelNotFoundError(
+                "no model is current", hint="POST /api/v1/models/switch makes one so"
+            )
+        return self._one(key)
+
+    async def named(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/models/{name}``: those of a provider, or one model."""
+        name = request.match_info["name"]
+        provider = canonical_provider(name)
+        if provider in self._orchestrator.registry.list_providers():
+            models = self._orchestrator.registry.pool.models
+            return self._listed(model for model in models if model.provider == provider)
+        return self._one(name)
+
+    async def statistics(self, request: web.Request) -> web.Response:
+        """``GET /api/v1/models/statistics``: the pool, counted."""
+        engine, models = self._orchestrator, self._orchestrator.registry.pool.models
+        memory, now = engine.memory(), self._descriptions.now()
+        capabilities = Counter(n for m in models for n in capability_names(m.spec.capabilities))
+        found = Statistics(
+            total_models=len(models),
+            loaded_models=len(self._in_memory(now)),
+            current_model=engine.current_model,
+            total_inferences=int(sum(s["calls"] for s in engine.get_model_statistics().values())),
+            provider_counts=Counter(model.provider for model in models),
+            capability_counts=dict(sorted(capabilities.items())),
+            status_counts=Counter(now.status(model).value for model in models),
+            memory_limits=dict(memory.limits),
+            memory_reserved=dict(memory.reserved),
+            waiting=memory.waiting,
+        )
+        return answered(PoolStatistics(statistics=found))
+
+    def _in_memory(self, now: Moment) -> Sequence[Model]:
+        pool = self._orchestrator.registry.pool
+        return [model for model in pool.models if now.status(model) is Status.LOADED]
+
+    def _listed(self, models: Iterable[Model]) -> web.Response:
+        now = self._descriptions.now()
+        found = [now.description(model) for model in models]
+        return answered(Listed(models=found, count=len(found)))
+
+    def _one(self, name: str) -> web.Response:
+        model = self._orchestrator.registry.get_model(name)
+        return answered(OneModel(model=self._descriptions.now().entry(model)))
 
     def _known_provider(self, name: str) -> str:
         provider = canonical_provider(name)
@@ -106,9 +154,11 @@ class Models:
         return provider
 
 
-def _known_status(name: str) -> str:
-    if name not in _STATUSES:
+def _known_statuses(names: str) -> frozenset[Status]:
+    """Read a status, or several separated by commas."""
+    try:
+        return frozenset(Status(name) for name in names.split(","))
+    except ValueError:
         raise InvalidRequestError(
-            f"there is no status {name!r}", param="status", hint=f"known: {', '.join(_STATUSES)}"
-        )
-    return name
+            f"there is no status {names!r}", param="status", hint=f"known: {', '.join(Status)}"
+        ) from None

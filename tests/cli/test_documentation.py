@@ -21,7 +21,9 @@ PAGE = (ROOT / "docs" / "cli.md").read_text("utf-8")
 SHOWN = [tuple(shlex.split(line)) for line in re.findall(r"^\$ orchestrator (.*)$", PAGE, re.M)]
 FAILS = ("select", "--explain", "--capability", "vision", "--json")
 ELSEWHERE = ("serve", "events", "demo", "log", "warm-start", "segments")
-BY_ITSELF = [words for words in SHOWN if words[0] not in ELSEWHERE]
+MOVES = ("load", "switch", "pin", "unpin", "unload")
+ON_A_GATEWAY = [w for w in SHOWN if w[1:2] and (w[1] in MOVES or "--register" in w)]
+BY_ITSELF = [words for words in SHOWN if words[0] not in ELSEWHERE and words not in ON_A_GATEWAY]
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +59,18 @@ async def test_serve_and_events_run_as_they_are_shown():
     assert running.returncode == 0
 
 
+async def test_models_of_a_gateway_are_moved_as_it_is_shown():
+    async with process("serve", "--port", "0", "--json") as running:
+        url = (await announced(running))["url"]
+        for words in ON_A_GATEWAY:
+            ran = await command_beside(*words, "--url", url)
+            assert ran.code == 0, ran.stderr
+        running.terminate()
+        await ended(running)
+
+    assert len(ON_A_GATEWAY) == 7
+
+
 async def ask_forever(client: aiohttp.ClientSession, url: str) -> None:
     question = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4}
     while True:
@@ -77,5 +91,5 @@ async def test_the_demonstration_runs_as_it_is_shown():
 def test_every_command_is_on_the_page():
     assert {words[0] for words in SHOWN} == {
         *("models", "ask", "select", "serve", "events", "config", "log", "simulate"),
-        *("warm-start", "segments", "demo"),
+        *("warm-start", "segments", "demo", "health"),
     }
