@@ -28,16 +28,15 @@ from orchestrator.core.selector import Selector
 from orchestrator.core.statistics import minute_of
 from orchestrator.core.tokens import TokenEstimator
 from orchestrator.core.warm_start import WarmStart
+from orchestrator.engine import extras
 from orchestrator.engine.asking import Asking
 from orchestrator.engine.chooser import Chooser
 from orchestrator.engine.contexts import Contexts
-from orchestrator.engine.evaluation import Evaluations
-from orchestrator.engine.evaluators import Evaluator, make_evaluator
 from orchestrator.engine.health import Health
+from orchestrator.engine.launcher import LazyLauncher
 from orchestrator.engine.membership import Membership
 from orchestrator.engine.parts import Parts, Places
 from orchestrator.engine.priors import Priors
-from orchestrator.engine.probing import Probing
 from orchestrator.engine.ratings import Ratings
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.selection import Unused
@@ -46,7 +45,6 @@ from orchestrator.engine.trials import Trials
 from orchestrator.lifecycle.manager import ModelManager
 from orchestrator.lifecycle.memory import ProcessProbe
 from orchestrator.lifecycle.policy import LifecyclePolicy
-from orchestrator.lifecycle.process import SubprocessLauncher
 from orchestrator.lifecycle.restart import RestartPolicy
 from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.auto_switch import AutoSwitchPolicy
@@ -64,6 +62,7 @@ from orchestrator.selectors import PrioritySelector, make_selector
 from orchestrator.selectors.experiment import ExperimentPlan
 
 if TYPE_CHECKING:
+    from orchestrator.engine.evaluators import Evaluator
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.engine.state import StateKeeper
     from orchestrator.lifecycle.schedule import ProfilingSchedule
@@ -232,10 +231,8 @@ class Engine:
         self._residency = ModelManager(
             (),
             launcher
-            or SubprocessLauncher(
-                lambda: self._membership.transport,
-                first_token=self._warm_up,
-                log_folder=data_folder() / "logs",
+            or LazyLauncher(
+                lambda: self._membership.transport, self._warm_up, data_folder() / "logs"
             ),
             self.events,
             self._clock,
@@ -250,17 +247,12 @@ class Engine:
         self._membership = Membership(
             self.registry, places, self._residency, transport, self, self._say_if_wanted
         )
-        judging = [make_evaluator(wanted) for wanted in evaluators]
-        self._evaluations = (
-            Evaluations(
-                judging,
-                cast("Orchestrator", self),  # an engine is never made by itself
-                self._clock,
-                self._ratings.rate_unrated,
-                self._say_if_wanted,
-            )
-            if judging
-            else None
+        self._evaluations = extras.evaluated_by(
+            evaluators,
+            cast("Orchestrator", self),  # an engine is never made by itself
+            self._clock,
+            self._ratings.rate_unrated,
+            self._say_if_wanted,
         )
         self._parts = Parts(
             chooser=chooser,
@@ -293,19 +285,29 @@ class Engine:
         self._current: str | None = None
         self._membership.add(models)
         if state is not None:
-            self._state = self._state_keeper(state, auto_save_s, restore_loaded)
+            self._state = extras.remembered_at(
+                state,
+                self.registry,
+                self._residency,
+                lambda: self.current_model,
+                self._make_current,
+                self._clock,
+                self.events,
+                node=self._node,
+                auto_save_s=auto_save_s,
+                restore_loaded=restore_loaded,
+            )
         if health_monitor is not None:
-            health_monitor.watch(
-                Probing(
-                    self.registry,
-                    self._availability,
-                    places,
-                    lambda: self._residency.loaded,
-                    self._budget,
-                    self._clock,
-                    self._rng,
-                    settlement.tell,
-                )
+            extras.watched_by(
+                health_monitor,
+                self.registry,
+                self._availability,
+                places,
+                lambda: self._residency.loaded,
+                self._budget,
+                self._clock,
+                self._rng,
+                settlement.tell,
             )
 
     # -- its life ------------------------------------------------------------------------------
@@ -409,26 +411,8 @@ class Engine:
         waits = {r: min(self._residency.cold_start(r)[0], _NEVER_S) for r in residents}
         return np.array([waits.get(m.spec.resident or "", 0.0) for m in pool.models])
 
-    def _state_keeper(self, path: str | Path, auto_save_s: float, restore: bool) -> StateKeeper:
-        from orchestrator.engine.remembered import Remembered  # only where it is remembered
-        from orchestrator.engine.state import StateKeeper
-        from orchestrator.store.state_file import StateFile
-
-        def make_current(key: str) -> None:
-            self._current = key
-
-        source = Remembered(
-            self.registry, self._residency, lambda: self.current_model, make_current
-        )
-        return StateKeeper(
-            StateFile(path),
-            source,
-            self._clock,
-            self.events,
-            node=self._node,
-            auto_save_s=auto_save_s,
-            restore_loaded=restore,
-        )
+    def _make_current(self, key: str) -> None:
+        self._current = key
 
     def _changed(self) -> None:
         """What is in memory, or current, is another."""

@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import RefusalCode
 from orchestrator.lifecycle.state import Status
-from orchestrator.monitoring.monitor import Checked
 from orchestrator.routing.availability import Availability
 from orchestrator.routing.breaker_states import BreakerState
-from orchestrator.routing.evidence import Failure
+from orchestrator.routing.evidence import Checked, Failure
 from orchestrator.routing.registry import ModelRegistry
 
 if TYPE_CHECKING:

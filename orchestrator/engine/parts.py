@@ -7,6 +7,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
@@ -16,11 +17,13 @@ from orchestrator.core.tokens import TokenEstimator
 from orchestrator.engine.admission import Admission
 from orchestrator.engine.chooser import Chooser
 from orchestrator.engine.deadlines import Deadlines
-from orchestrator.engine.evaluation import Evaluations
 from orchestrator.engine.settlement import Settlement
 from orchestrator.engine.trials import Trials
 from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.retry_budget import RetryBudget
+
+if TYPE_CHECKING:
+    from orchestrator.engine.evaluation import Evaluations
 
 __all__ = ["Parts", "Places", "process_of"]
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from orchestrator.core.ports import Endpoint
-from orchestrator.core.saved_state import SavedState
 from orchestrator.lifecycle.policy import MemoryBudget
+
+if TYPE_CHECKING:
+    from orchestrator.core.saved_state import SavedState
 
 __all__ = [
     "Asked",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import anyio
 
@@ -17,8 +18,7 @@ from orchestrator.core.errors import (
     OrchestratorError,
 )
 from orchestrator.core.ports import MemoryProbe, ProcessLauncher, ResidentSpec
-from orchestrator.core.saved_state import SavedState
-from orchestrator.lifecycle import forecast, happenings, remembering
+from orchestrator.lifecycle import forecast, happenings
 from orchestrator.lifecycle.book import Book
 from orchestrator.lifecycle.footprint import room_for
 from orchestrator.lifecycle.lease import Lease
@@ -28,6 +28,9 @@ from orchestrator.lifecycle.restart import RestartPolicy
 from orchestrator.lifecycle.run_loop import RunLoop
 from orchestrator.lifecycle.snapshot import LifecycleSnapshot, snapshot
 from orchestrator.lifecycle.state import Status
+
+if TYPE_CHECKING:
+    from orchestrator.core.saved_state import SavedState
 
 __all__ = ["ModelManager", "Switch"]
 
@@ -169,14 +172,18 @@ class ModelManager:
 
     def fingerprints(self) -> dict[str, str]:
         """See `remembering.fingerprints`."""
+        from orchestrator.lifecycle import remembering  # only where it is remembered
+
         return remembering.fingerprints(self._book)
 
     def remembered(self) -> SavedState:
         """See `remembering.remembered`."""
+        from orchestrator.lifecycle import remembering
+
         return remembering.remembered(self._book)
 
     def recall(self, state: SavedState, current: str | None = None) -> None:
-        """See `remembering.recall`."""
+        """See `recalling.recall`."""
         self._loop.tell(happenings.Recalled(state, current))
 
     # -- leases --------------------------------------------------------------------------------

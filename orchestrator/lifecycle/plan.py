@@ -47,7 +47,7 @@ from orchestrator.lifecycle.leaving import (
     switch,
     unload_unused,
 )
-from orchestrator.lifecycle.remembering import recall
+from orchestrator.lifecycle.recalling import recall
 from orchestrator.lifecycle.state import Cause, Status
 
 __all__ = ["due", "plan"]

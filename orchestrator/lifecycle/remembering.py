@@ -1,15 +1,12 @@
-"""What of a book outlives its manager, and how the next one takes it in."""
+"""What of a book outlives its manager."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 from orchestrator.core.saved_state import MeasuredResident, SavedResident, SavedState, fingerprint
 from orchestrator.lifecycle.book import Book, Resident
 from orchestrator.lifecycle.footprint import estimate
-from orchestrator.lifecycle.state import Status
 
-__all__ = ["fingerprints", "recall", "remembered"]
+__all__ = ["fingerprints", "remembered"]
 
 
 def fingerprints(book: Book) -> dict[str, str]:
@@ -27,32 +24,6 @@ def remembered(book: Book) -> SavedState:
     return SavedState(loaded=tuple(loaded), residents=residents)
 
 
-def recall(book: Book, state: SavedState, current: str | None = None) -> None:
-    """Take in what was remembered of some residents, all of them known.
-
-    Nothing counts as loaded for that: what was in memory is as if it had been unloaded. What this
-    manager has measured itself stands.
-
-    Args:
-        book: Of a manager that may have begun to work.
-        state: What was remembered.
-        current: The resident that is to be the current one, or None if there is nothing to say.
-    """
-    for name, saved in state.residents.items():
-        resident = book.residents[name]
-        if saved.pinned:
-            book.pins[name] = None
-        if saved.measured is not None and resident.load_s is None:
-            resident.needs |= _devices(saved.measured.memory_bytes)
-            resident.load_s = saved.measured.load_s
-    for name in state.loaded:
-        resident = book.residents[name]
-        if resident.status is Status.AVAILABLE:
-            resident.status = Status.UNLOADED
-    if current is not None and book.current is None:
-        book.current = current
-
-
 def _measured(resident: Resident) -> MeasuredResident | None:
     if resident.load_s is None:
         return None
@@ -61,8 +32,3 @@ def _measured(resident: Resident) -> MeasuredResident | None:
     return MeasuredResident(
         of=fingerprint(resident.spec), memory_bytes=measured, load_s=resident.load_s
     )
-
-
-def _devices(amounts: Mapping[str, int]) -> dict[str, int]:
-    """Return what is memory; places are said by the configuration alone."""
-    return {d: n for d, n in amounts.items() if d == "ram" or d.startswith("gpu:")}

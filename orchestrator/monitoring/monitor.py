@@ -17,8 +17,9 @@ from orchestrator.monitoring.subject import Subject
 from orchestrator.routing.breaker import BreakerPolicy
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.consequences import consequence_of, retryable_statuses
+from orchestrator.routing.evidence import Checked
 
-__all__ = ["Checked", "ModelHealthMonitor"]
+__all__ = ["ModelHealthMonitor"]
 
 _CONFIRM_S: Final = 5.0
 """What one check found is confirmed this soon: threshold times a long interval would leave a dead
@@ -27,23 +28,6 @@ _AT_ONCE: Final = 8
 _LOOK_S: Final = 1.0
 """How often to look whether a request has changed when a check is due."""
 _SHORTEST_LOOK_S: Final = 0.02
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What a monitor did about one model.
-
-    Attributes:
-        checks: Checks that have ended.
-        failed: How many of them failed.
-        cost_usd: What they cost; requests do not pay for it.
-        next_at: When the next is due, in monotonic seconds; inf if none is.
-    """
-
-    checks: int = 0
-    failed: int = 0
-    cost_usd: float = 0.0
-    next_at: float = inf
 
 
 @dataclass(slots=True)

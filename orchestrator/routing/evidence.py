@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, NamedTuple
 
-__all__ = ["Evidence", "Failure", "Tally"]
+__all__ = ["Checked", "Evidence", "Failure", "Tally"]
 
 _FAILURES_KEPT: Final = 5
 
@@ -66,3 +66,20 @@ class Evidence:
     answered_at: float | None = None
     called_at: float = -inf
     failures: deque[Failure] = field(default_factory=lambda: deque(maxlen=_FAILURES_KEPT))
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a monitor did about one model.
+
+    Attributes:
+        checks: Checks that have ended.
+        failed: How many of them failed.
+        cost_usd: What they cost; requests do not pay for it.
+        next_at: When the next is due, in monotonic seconds; inf if none is.
+    """
+
+    checks: int = 0
+    failed: int = 0
+    cost_usd: float = 0.0
+    next_at: float = inf

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from math import sqrt
-from statistics import fmean, pstdev
 from typing import Final, NamedTuple
 
 from orchestrator.routing.evidence import Tally
@@ -59,8 +58,8 @@ def find_outliers(
     if len(compared) < max(min_models, 2):
         return []
     rates = {key: 1 - tally.failures / tally.calls for key, tally in compared.items()}
-    mean = fmean(rates.values())
-    apart = deviations * pstdev(rates.values(), mean)
+    mean = sum(rates.values()) / len(rates)
+    apart = deviations * sqrt(sum((rate - mean) ** 2 for rate in rates.values()) / len(rates))
     found = []
     for key, rate in rates.items():
         chance = _CHANCE * sqrt(mean * (1 - mean) / compared[key].calls)
