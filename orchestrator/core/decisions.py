@@ -98,7 +98,6 @@ class Decision:
         cost_usd: What one attempt at the chosen model is expected to cost, at most; None if
             unknown.
         attempt: Which attempt of the request this is, counted from 1.
-        refused: Why each other model may not serve, by key.
         ticket: With which the call's result is handed to the model's breaker.
         share: How likely an experiment was to send the request this way; 1 without one.
     """
@@ -106,6 +105,7 @@ class Decision:
     __slots__ = (
         "_odds",
         "_propensity",
+        "_refused",
         "arm",
         "attempt",
         "bucket",
@@ -117,7 +117,6 @@ class Decision:
         "keys",
         "node",
         "raw_scores",
-        "refused",
         "request_id",
         "requirements",
         "segment",
@@ -144,7 +143,7 @@ class Decision:
         requirements: Requirements,
         cost_usd: float | None,
         attempt: int,
-        refused: Mapping[str, Refusal],
+        refused: Mapping[str, Refusal] | Callable[[], Mapping[str, Refusal]],
         ticket: int = 0,
         odds: Callable[[], npt.NDArray[np.float64]] | None = None,
         share: float = 1.0,
@@ -162,7 +161,7 @@ class Decision:
         self.requirements = requirements
         self.cost_usd = cost_usd
         self.attempt = attempt
-        self.refused = refused
+        self._refused = refused
         self.ticket = ticket
         self.share = share
         self.keys = keys
@@ -170,6 +169,14 @@ class Decision:
         self.eligible = eligible
         self._odds = odds
         self._propensity: float | None = None
+
+    @property
+    def refused(self) -> Mapping[str, Refusal]:
+        """Why each other model may not serve, by key."""
+        found = self._refused
+        if callable(found):
+            found = self._refused = found()
+        return found
 
     @property
     def id(self) -> str:
@@ -201,9 +208,10 @@ class Decision:
     @property
     def refusal_counts(self) -> dict[RefusalCode, int]:
         """How many models were refused for each reason."""
-        if isinstance(self.refused, _Countable):
-            return self.refused.counts()
-        return dict(Counter(refusal.code for refusal in self.refused.values()))
+        refused = self.refused
+        if isinstance(refused, _Countable):
+            return refused.counts()
+        return dict(Counter(refusal.code for refusal in refused.values()))
 
     def __repr__(self) -> str:
         return f"<Decision {self.id} {self.key} by {self.selector}>"

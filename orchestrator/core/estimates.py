@@ -77,6 +77,7 @@ class Estimates:
         any_failed: Whether any share may be above 0.
         pulls: Sum over the arms of n + pending, shape ``(*lead, 1)``.
         begun: Sum over the arms of trials, shape ``(*lead, 1)``.
+        version: Counts how often outcomes were taken in; pulls that begin change nothing of it.
     """
 
     __slots__ = (
@@ -102,6 +103,7 @@ class Estimates:
         "root_inverse",
         "trials",
         "variance",
+        "version",
     )
 
     _begun: float
@@ -109,6 +111,7 @@ class Estimates:
 
     def __init__(self, n_arms: int, *, prior: Prior | None = None) -> None:
         self.prior = prior or Prior.none(n_arms)
+        self.version = 0
         self.rates_quality = False
         self._sums: list[list[float] | None] = [None] * n_arms
         self._derive(np.zeros((len(COLUMNS), n_arms)))
@@ -120,6 +123,7 @@ class Estimates:
         """Derive from sums of shape ``(len(COLUMNS), *lead, n_arms)``."""
         found = cls.__new__(cls)
         found.prior = prior or Prior.none(sums.shape[-1])
+        found.version = 0
         found.rates_quality = rates_quality
         found._sums = []
         found._derive(sums)
@@ -167,6 +171,7 @@ class Estimates:
     def refresh(self) -> None:
         """Derive anew the estimates of the arms that have changed."""
         if self._changed:
+            self.version += 1
             for arm in self._changed:
                 self._derive_arm(arm, self._sums[arm] or _NOTHING)
             self._stale |= self._changed
@@ -224,6 +229,7 @@ class Estimates:
         return np.array([sums or _NOTHING for sums in self._sums]).reshape(-1, len(COLUMNS)).T
 
     def _derive(self, sums: FloatArray) -> None:
+        self.version += 1
         c = Column
         weight, prior_mean = self.prior.weight, self.prior.mean
         pending = sums[c.OPENED] - sums[c.CLOSED] - sums[c.EXPIRED]

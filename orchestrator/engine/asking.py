@@ -42,7 +42,7 @@ class Asking:
         deadline_s: float,
         trials: Trials,
     ) -> None:
-        self._node = node
+        self._prefix = f"r-{node}-"
         self._routes = routes
         self._contexts = contexts
         self._deadline_s = deadline_s
@@ -158,7 +158,7 @@ class Asking:
 
     def _next_id(self) -> str:
         self._count += 1
-        return f"r-{self._node}-{self._count:x}"
+        return f"{self._prefix}{self._count:x}"
 
     def _time(self, deadline_s: Any) -> float:
         if deadline_s is None:

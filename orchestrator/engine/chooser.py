@@ -306,7 +306,8 @@ class Chooser:
         *,
         forced: bool = False,
     ) -> Chosen:
-        prospects, policy = self._prospects, prospect.policy
+        prospects, policy, screening = self._prospects, prospect.policy, prospect.screening
+        outages = self._availability.outages
         selector, pool = policy.selector, prospects.pool
         candidates = prospects.candidates(prospect, eligible, ask)
         evidence = policy.view.evidence(ask.segment)
@@ -335,10 +336,10 @@ class Chooser:
             scores,
             eligible,
             ask.segment,
-            prospect.screening.needs,
+            screening.needs,
             usd,
             attempt,
-            Refusals(prospect.screening, self._availability.outages, now, tried, eligible),
+            lambda: Refusals(screening, outages, now, tried, eligible),
             ticket,
             None if odds is None else odds(evidence, candidates),
             1.0 if ask.trial is None else ask.trial.propensity,

@@ -53,17 +53,19 @@ class DecisionLog:
 
     def append(self, decision: Decision) -> None:
         """Remember a decision that has just been made; sequences start at 0 without gaps."""
-        slot = decision.sequence % self.limit
+        sequence, ids = decision.sequence, self._ids
+        slot = sequence % self.limit
         if slot >= len(self._minute):
             self._grow()
+        key, segment = ids.get(decision.key), ids.get(decision.segment)
         self._minute[slot] = decision.bucket
-        self._sequence[slot] = decision.sequence
-        self._key[slot] = self._id(decision.key)
-        self._segment[slot] = self._id(decision.segment)
+        self._sequence[slot] = sequence
+        self._key[slot] = self._new_id(decision.key) if key is None else key
+        self._segment[slot] = self._new_id(decision.segment) if segment is None else segment
         self._quality[slot] = -1.0
-        self._open.add(decision.sequence)
-        self._whole[decision.sequence] = decision
-        self._whole.pop(decision.sequence - self._whole_limit, None)
+        self._open.add(sequence)
+        self._whole[sequence] = decision
+        self._whole.pop(sequence - self._whole_limit, None)
 
     def find(self, sequence: int, minute: int) -> Remembered | None:
         """Return what is remembered of a decision at the present minute, or None."""
@@ -106,10 +108,9 @@ class DecisionLog:
         known = slot < len(self._sequence) and self._sequence[slot] == sequence
         return slot if known else None
 
-    def _id(self, name: str) -> int:
-        found = self._ids.get(name)
-        if found is None:
-            found = self._ids[name] = len(self._names)
+    def _new_id(self, name: str) -> int:
+        found = self._ids.setdefault(name, len(self._names))
+        if found == len(self._names):  # else it has just been given, to a segment called alike
             self._names.append(name)
         return found
 

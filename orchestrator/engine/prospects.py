@@ -93,9 +93,22 @@ class Prospect:
             demands.
         possible: Whether anybody meets them.
         first: Those to be taken before the others, since their provider is preferred.
+        penalty: What the objective takes from an index of quality, by what was ``seen`` when it
+            was at ``seen_version``.
     """
 
-    __slots__ = ("cost", "first", "policy", "possible", "route", "screening", "usd")
+    __slots__ = (
+        "cost",
+        "first",
+        "penalty",
+        "policy",
+        "possible",
+        "route",
+        "screening",
+        "seen",
+        "seen_version",
+        "usd",
+    )
 
     def __init__(
         self,
@@ -116,6 +129,9 @@ class Prospect:
         if cold_s is not None:
             cost = cost + (policy.objective.load_weight + policy.objective.latency_weight) * cold_s
         self.cost = np.where(screening.eligible, cost, np.inf)
+        self.penalty = self.cost
+        self.seen: Estimates | None = None
+        self.seen_version = 0
         self.possible = bool(np.count_nonzero(screening.eligible))
         self.first = self.preferred(screening.eligible)
 
@@ -262,17 +278,21 @@ class Prospects:
 
     def candidates(self, prospect: Prospect, eligible: BoolArray, ask: Ask) -> Candidates:
         """Return what a selector is told about these models."""
-        policy, pool = prospect.policy, self.pool
-        cost = prospect.cost
+        policy, pool, seen = prospect.policy, self.pool, prospect.policy.view.total
         if eligible is not prospect.screening.eligible:
-            cost = np.where(eligible, cost, np.inf)
+            penalty = policy.penalty(seen, np.where(eligible, prospect.cost, np.inf))
+        elif prospect.seen is seen and prospect.seen_version == seen.version:
+            penalty = prospect.penalty  # no call has ended since
+        else:
+            penalty = prospect.penalty = policy.penalty(seen, prospect.cost)
+            prospect.seen, prospect.seen_version = seen, seen.version
         # NamedTuple's own constructor is a Python function, and takes three times as long.
         return tuple.__new__(
             Candidates,
             (
                 eligible,
                 prospect.usd,
-                policy.penalty(policy.view.total, cost),
+                penalty,
                 pool.priority,
                 pool.local,
                 pool.streaming,

@@ -53,7 +53,8 @@ class Requests(Engine):
             ModelNotFoundError: There is no such route or model.
             RequestError: A requirement is wrong.
         """
-        self._running()
+        if self._tasks is None:
+            self._running()  # says so
         ask = self._asking.for_selection(options)
         chosen = self._parts.chooser.decide(ask)
         decision = chosen.decision
