@@ -43,10 +43,10 @@ class DecisionLog:
         self._whole: dict[int, Decision] = {}
         self._names: list[str] = []
         self._ids: dict[str, int] = {}
-        self._minute = array("q")
+        self._minute = array("i")
         self._sequence = array("q")
-        self._key = array("l")
-        self._segment = array("l")
+        self._key = array("i")
+        self._segment = array("i")
         self._quality = array("d")
         # Apart from the ring, so that a decision can end however many followed it.
         self._open: set[int] = set()

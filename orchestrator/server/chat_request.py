@@ -37,7 +37,7 @@ _FIELDS: Final = {
     "messages": "messages",
     "temperature": "temperature",
     "max_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",  # the newer name, and the last to be looked at
+    "max_completion_tokens": "max_tokens",
     "top_p": "top_p",
     "frequency_penalty": "frequency_penalty",
     "presence_penalty": "presence_penalty",
@@ -49,6 +49,8 @@ _FIELDS: Final = {
     "response_format": "response_format",
 }
 """Their fields and ours."""
+_NEWER_NAME: Final = "max_completion_tokens"
+"""It holds where both are given."""
 _ONLY: Final[dict[str, tuple[Any, str]]] = {
     "n": (1, "ask again for another answer"),
     "logprobs": (False, "leave it out"),
@@ -83,9 +85,18 @@ def read_chat_request(data: Mapping[str, Any], headers: Mapping[str, str]) -> Ch
 
 
 def _params(data: Mapping[str, Any]) -> TextGenerationParams:
-    values = {
-        ours: data[theirs] for theirs, ours in _FIELDS.items() if data.get(theirs) is not None
-    }
+    values: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    for name, value in data.items():
+        if value is not None:
+            ours = _FIELDS.get(name)
+            if ours is not None:
+                values[ours] = value
+            elif name not in _OURS:
+                extra[name] = value
+    newest = data.get(_NEWER_NAME)
+    if newest is not None:
+        values["max_tokens"] = newest
     if "messages" not in values:
         raise InvalidRequestError("messages is missing", param="messages")
     stop = values.get("stop_sequences")
@@ -93,11 +104,6 @@ def _params(data: Mapping[str, Any]) -> TextGenerationParams:
         values["stop_sequences"] = [stop]
     if "response_format" in values:
         _check_format(values["response_format"])
-    extra = {
-        name: value
-        for name, value in data.items()
-        if name not in _FIELDS and name not in _OURS and value is not None
-    }
     if extra:
         _refuse_unsupported(extra)
         values["extra"] = extra

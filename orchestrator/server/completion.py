@@ -15,6 +15,11 @@ from orchestrator.server.outcome import outcome
 __all__ = ["CompletionChunks", "completion"]
 
 _DONE: Final = b"data: [DONE]\n\n"
+_OPENING: Final = (
+    b',"choices":[{"index":0,"delta":{"role":"assistant","content":"","refusal":null},'
+    b'"logprobs":null,"finish_reason":null}]'
+)
+_CLOSING: Final = b',"choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":'
 
 
 def completion(result: TextResult, created: int) -> bytes:
@@ -87,7 +92,7 @@ class CompletionChunks:
 
     def opening(self) -> bytes:
         """Return the chunk that begins the answer."""
-        return self._delta({"role": "assistant", "content": "", "refusal": None})
+        return self._head + _OPENING + self._tail
 
     def restart(self, decision: Decision) -> bytes:
         """Return the chunk that begins the answer anew, by whoever this decision chose."""
@@ -114,7 +119,8 @@ class CompletionChunks:
 
     def end(self, result: TextResult) -> bytes:
         """Return what follows the last piece, up to the end mark."""
-        parts = [self._delta({}, result.answer.finish_reason)]
+        reason = orjson.dumps(result.answer.finish_reason)
+        parts = [b"%b%b%b}]%b" % (self._head, _CLOSING, reason, self._tail)]
         if self._include_usage:
             last = {"choices": [], "usage": _usage(result.usage), FIELD: _outcome(result)}
             parts.append(b"%b,%b\n\n" % (self._head, orjson.dumps(last)[1:]))
@@ -124,8 +130,8 @@ class CompletionChunks:
         parts.append(_DONE)
         return b"".join(parts)
 
-    def _delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None}
         return b'%b,"choices":[%b]%b' % (self._head, orjson.dumps(choice), self._tail)
 
 
