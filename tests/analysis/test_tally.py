@@ -14,10 +14,11 @@ from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.statistics import COLUMNS, Column
 
 GROUPS, ARMS, RUNS = 2, 3, 4
+_NO_ARRAYS = ("prior", "rates_quality", "any_failed", "version")
 READ = [
     name
     for name in (*Estimates.__slots__, "seconds", "speed")
-    if not name.startswith("_") and name not in ("prior", "rates_quality", "any_failed")
+    if not name.startswith("_") and name not in _NO_ARRAYS
 ]
 """Every array that a selector may read; tokens, which a simulation has none of, stay unknown."""
 
