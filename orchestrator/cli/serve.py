@@ -15,7 +15,7 @@ import typer
 from orchestrator.cli.engine import Configured, configured
 from orchestrator.cli.options import AsJson, ConfigFile, Paid
 from orchestrator.cli.output import console, note, write_json
-from orchestrator.core.errors import ModelLoadError
+from orchestrator.core.errors import ModelDoesNotFitError, ModelLoadError
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
@@ -84,12 +84,18 @@ async def _serve(found: Configured, host: str | None, port: int | None, as_json:
 
 
 async def _load_local_models(orchestrator: Orchestrator) -> None:
+    """Bring local models into memory, in order, as long as nobody has to make room."""
     models = {m.spec.resident: m for m in orchestrator.registry.pool.models if m.spec.resident}
     for resident, model in models.items():
-        note(f"loading {resident} ...")
         begun = perf_counter()
         try:
+            if orchestrator.plan_set([model.key.text]).evict:
+                note(f"{resident} waits for its first request: there is no room beside the others")
+                continue
+            note(f"loading {resident} ...")
             await orchestrator.load_model(model.key.text)
+        except ModelDoesNotFitError as error:
+            note(f"warning: {error.message}")
         except ModelLoadError as error:
             note(f"warning: {error.message}; the next request for it tries again")
         else:

@@ -45,7 +45,7 @@ class Scripted:
         return np.asarray(self.rewards[t, np.arange(len(arms)), arms])
 
     def gaps(self, first: int, arms: IntArray) -> FloatArray:
-        raise NotImplementedError
+        raise NotImplementedError("what is written down is learned from, not regretted")
 
 
 def scripted(seed: int, *, horizon: int, runs: int, arms: int = 3, **settings: Any) -> Scripted:

@@ -13,8 +13,9 @@ import pytest
 
 from orchestrator.testing.provider_server import ProviderServer
 from tests.cli.command import command, configured, process
-from tests.config.files import written
+from tests.config.files import share_model_files, written
 from tests.conftest import require
+from tests.integrations.real_engine import smollm2_file
 from tests.integrations.tiny_gguf import gguf
 
 HELLO = {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]}
@@ -132,3 +133,21 @@ async def test_a_local_model_that_does_not_load_is_told_and_the_others_serve(tmp
     assert found["models"] == ["loop:echo", "embedded:broken"]
     assert "warning: broken could not be loaded" in told
     assert running.returncode == 0
+
+
+async def test_nobody_is_evicted_to_load_all_at_the_start(tmp_path: Path):
+    share_model_files(tmp_path)
+    smollm2_file()
+    resident = '[residents.{0}]\nfile = "smollm2"\ncontext = 512\nslots = 1\nthreads = 1\n'
+    model = '[[models]]\nname = "{0}"\nresident = "{0}"\n'
+    parts = "".join((resident + model).format(name) for name in ("first", "second"))
+    written(tmp_path, "[lifecycle]\nmax_loaded_models = 1\n" + parts)
+
+    async with process("serve", "--port", "0", "--json") as running:
+        await announced(running)
+        running.terminate()
+        told = await ended(running)
+
+    assert "loaded first in" in told
+    assert "second waits for its first request: there is no room" in told
+    assert "loading second" not in told
