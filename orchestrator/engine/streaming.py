@@ -23,16 +23,14 @@ from orchestrator.core.errors import (
 from orchestrator.core.model import TextStream as Pieces
 from orchestrator.core.params import Message, TextGenerationParams
 from orchestrator.core.results import (
-    FinishReason,
-    TextAnswer,
     TextChunk,
     TextResult,
-    ToolCall,
     Usage,
 )
 from orchestrator.core.tokens import estimate_tokens
 from orchestrator.engine.ask import Chosen
 from orchestrator.engine.attempts import Attempts
+from orchestrator.engine.collected import Collected
 from orchestrator.engine.parts import Parts, process_of
 
 __all__ = ["OnInterrupt", "TextStream"]
@@ -74,7 +72,7 @@ class TextStream:
         self._on_interrupt = on_interrupt
         self._prologue: tuple[TextChunk, ...] = ()
         self._waiting: list[TextChunk] = []
-        self._answer = _Collected()
+        self._answer = Collected()
         self._carried = 0
         """Characters of the answer that an earlier model wrote."""
         self._chosen: Chosen | None = None
@@ -261,7 +259,7 @@ class TextStream:
 
     def _prepare_to_go_on(self, text: str) -> None:
         if self._on_interrupt == "restart":
-            self._answer = _Collected()
+            self._answer = Collected()
             self._prologue = (TextChunk(restarted=True),)
         else:
             self._answer.usage = self._answer.finish_reason = None
@@ -336,57 +334,6 @@ class TextStream:
         )
         interruption.request_id = self._attempts.ask.request_id
         return interruption
-
-
-class _Collected:
-    """What has arrived of an answer."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._reasoning: list[str] = []
-        self._refusal: list[str] = []
-        self._warnings: dict[str, None] = {}
-        self._calls: dict[int, tuple[str, str, list[str]]] = {}
-        self.finish_reason: FinishReason | None = None
-        self.usage: Usage | None = None
-        self._version: str | None = None
-
-    def add(self, chunk: TextChunk) -> None:
-        if chunk.text:
-            self._texts.append(chunk.text)
-        if chunk.reasoning:
-            self._reasoning.append(chunk.reasoning)
-        if chunk.refusal:
-            self._refusal.append(chunk.refusal)
-        if chunk.warnings:
-            self._warnings.update(dict.fromkeys(chunk.warnings))
-        for delta in chunk.tool_calls:
-            known = self._calls.get(delta.index, ("", "", []))
-            known[2].append(delta.arguments)
-            call_id, name = known[0] or delta.id or "", known[1] or delta.name or ""
-            self._calls[delta.index] = (call_id, name, known[2])
-        self.finish_reason = chunk.finish_reason or self.finish_reason
-        self.usage = chunk.usage or self.usage
-        self._version = chunk.model_version or self._version
-
-    @property
-    def text(self) -> str:
-        return "".join(self._texts)
-
-    def whole(self, usage: Usage) -> TextAnswer:
-        return TextAnswer(
-            text=self.text,
-            tool_calls=tuple(
-                ToolCall(call_id, name, "".join(arguments))
-                for _, (call_id, name, arguments) in sorted(self._calls.items())
-            ),
-            finish_reason=self.finish_reason or "stop",
-            usage=usage,
-            model_version=self._version,
-            reasoning="".join(self._reasoning) or None,
-            refusal="".join(self._refusal) or None,
-            warnings=tuple(self._warnings),
-        )
 
 
 def _not_entered() -> InvalidRequestError:
