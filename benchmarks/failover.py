@@ -137,7 +137,7 @@ def _measure(contender: str, fault: str, fault_s: float, providers: Sequence[Pro
                 time.sleep(min(_WARM_UP_S, fault_s))
                 broke = time.monotonic()
                 providers[0].break_down(fault)
-                time.sleep(fault_s)
+                time.sleep(fault_s)  # real time, of real processes: what is measured
                 providers[0].mend(fault)
                 mended = time.monotonic()
                 answers: list[float] = []
