@@ -99,11 +99,13 @@ def test_a_price_below_zero_is_refused_by_name():
 # -- the book ----------------------------------------------------------------------------------
 
 
-def test_the_list_is_read_on_the_first_look_up_and_says_where_it_comes_from():
+def test_the_list_is_read_on_the_first_look_up_and_says_where_it_comes_from(tmp_path):
+    nowhere = PriceBook(tmp_path / "prices.json")
+    with pytest.raises(ConfigurationError, match=r"prices\.json cannot be read"):
+        nowhere.lookup("openai", "gpt-4o")
     book = PriceBook()
-    assert "snapshot" not in vars(book)
     assert book.lookup("openai", "gpt-4o") is not None
-    source = book.snapshot["source"]
+    source = read_snapshot(SNAPSHOT)["source"]
     assert source["name"] == "genai-prices"
     assert "MIT" in source["licence"]
     assert "Pydantic" in source["licence"]
@@ -130,7 +132,7 @@ def test_a_model_with_a_fee_per_request_has_a_window_and_no_price_by_token(book)
 
 
 def test_a_model_without_any_rate_is_free_only_if_its_name_says_so(book):
-    models = book.snapshot["providers"]["openrouter"]["models"]
+    models = read_snapshot(SNAPSHOT)["providers"]["openrouter"]["models"]
     free = [model["id"] for model in models if model["id"].endswith(":free")]
     assert free
     for name in free:
@@ -277,7 +279,7 @@ def samples(book: PriceBook, count: int) -> list[tuple[str, str, str]]:
     rng = random.Random(20)
     listed = [
         (provider, name)
-        for provider, record in book.snapshot["providers"].items()
+        for provider, record in read_snapshot(SNAPSHOT)["providers"].items()
         for model in record["models"]
         for name in (model["id"], *model.get("names", ()))
     ]
@@ -345,7 +347,7 @@ def test_the_shipped_list_is_what_the_export_writes(source, capsys, tmp_path):
     assert "up to date" in capsys.readouterr().out
     copy = tmp_path / "prices.json"
     assert main(["--output", str(copy)]) == 0
-    assert PriceBook(copy).snapshot["providers"] == PriceBook().snapshot["providers"]
+    assert read_snapshot(copy)["providers"] == read_snapshot(SNAPSHOT)["providers"]
     copy.write_bytes(SNAPSHOT.read_bytes().replace(b'"input":"2.5"', b'"input":"2.6"', 1))
     assert main(["--check", "--output", str(copy)]) == 1
     assert "would change" in capsys.readouterr().out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 
 from orchestrator.core.capabilities import capability_mask
@@ -16,7 +16,6 @@ from orchestrator.core.prices.snapshot import (
     SNAPSHOT,
     ModelRecord,
     ProviderIndex,
-    SnapshotRecord,
     read_snapshot,
 )
 from orchestrator.core.prices.tariff import Tariff, tariff_in_force
@@ -78,7 +77,7 @@ class _Listing:
 
 
 class PriceBook:
-    """Answers from the price list shipped with the package, which it reads on first use."""
+    """Answers from the price list shipped with the package, read once for each provider."""
 
     def __init__(self, path: Path = SNAPSHOT, clock: Clock | None = None) -> None:
         """Prepare a book.
@@ -90,13 +89,8 @@ class PriceBook:
         self._path = path
         self._clock = clock or SystemClock()
         self._own: dict[tuple[str, str], CatalogEntry] = {}
-        self._indices: dict[str, ProviderIndex] = {}
+        self._sold: dict[str, tuple[ProviderIndex, ...]] = {}
         self._listing = lru_cache(_REMEMBERED_NAMES)(self._find_listing)
-
-    @cached_property
-    def snapshot(self) -> SnapshotRecord:
-        """The price list; raises `ConfigurationError` if it cannot be read."""
-        return read_snapshot(self._path)
 
     def override(
         self,
@@ -163,20 +157,24 @@ class PriceBook:
 
     def _find_record(self, provider: str, name: str) -> ModelRecord | None:
         """Look among the provider's own models, then among those it resells."""
-        listed = self.snapshot["providers"].get(provider)
-        if listed is None:
-            return None
         for spelling in dict.fromkeys((name, _dashed(name))):
-            for seller in (provider, *listed["also_sells"]):
-                if record := self._index(seller).find(spelling):
+            for seller in self._sellers(provider):
+                if record := seller.find(spelling):
                     return record
         return None
 
-    def _index(self, provider: str) -> ProviderIndex:
-        index = self._indices.get(provider)
-        if index is None:
-            index = self._indices[provider] = ProviderIndex(self.snapshot["providers"][provider])
-        return index
+    def _sellers(self, provider: str) -> tuple[ProviderIndex, ...]:
+        """Return whose models a provider sells, its own first; nothing if it is not listed.
+
+        Of the list only this is kept: the whole takes 3 MB, and most of it is never asked for.
+        """
+        sellers = self._sold.get(provider)
+        if sellers is None:
+            providers = read_snapshot(self._path)["providers"]
+            names = [provider, *providers[provider]["also_sells"]] if provider in providers else []
+            sellers = tuple(ProviderIndex(providers[name]) for name in names)
+            self._sold[provider] = sellers
+        return sellers
 
 
 _COMPACT_DATE = re.compile(r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=-|:|$)")
