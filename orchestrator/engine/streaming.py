@@ -310,7 +310,7 @@ class TextStream:
 
     @property
     def _carried_tokens(self) -> int:
-        return estimate_tokens(self._answer.text[: self._carried])
+        return estimate_tokens(self._answer.text[: self._carried]) if self._carried else 0
 
     async def _end(self) -> None:
         """Close the connection and give the place back, also when cancelled."""

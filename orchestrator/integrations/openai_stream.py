@@ -20,6 +20,7 @@ from orchestrator.integrations.openai_answer import (
 from orchestrator.integrations.openai_dialect import WireRequest
 from orchestrator.integrations.provider_errors import error_from_event
 from orchestrator.integrations.sse import SseDecoder
+from orchestrator.integrations.text_mold import TextMold
 
 __all__ = ["ChatStreamDecoder", "whole_calls"]
 
@@ -37,6 +38,7 @@ class ChatStreamDecoder:
         "_has_content",
         "_held",
         "_model_version",
+        "_mold",
         "_provider",
         "_request",
         "_texts",
@@ -50,6 +52,7 @@ class ChatStreamDecoder:
         self._events = SseDecoder()
         self._texts: list[str] = []  # of this read
         self._held: list[str] = []  # of an emulated call
+        self._mold: TextMold | None = None
         self._has_content = False
         self._finish_reason: FinishReason | None = None
         self._usage: Usage | None = None
@@ -90,28 +93,40 @@ class ChatStreamDecoder:
 
     def _decode(self, payloads: list[bytes]) -> list[TextChunk]:
         chunks: list[TextChunk] = []
-        for payload in payloads:
-            if payload == b"[DONE]":
+        position = 0
+        while position < len(payloads):
+            if self._mold is not None:
+                text, position = self._mold.read(payloads, position)
+                if text:
+                    self._texts.append(text)
+                if position == len(payloads):
+                    break
+            if payloads[position] == b"[DONE]":
                 self._end(chunks)
                 break
-            try:
-                event = orjson.loads(payload)
-                if choices := event.get("choices"):
-                    self._read_choice(choices[0], event, chunks)
-                elif not self.complete and (error := event.get("error")):
-                    raise error_from_event(error, provider=self._provider)
-                if usage := event.get("usage"):
-                    self._usage = read_usage(usage)
-                    if self.complete:
-                        chunks.append(TextChunk(usage=self._usage))
-                elif choices is None:
-                    raise KeyError("choices")
-            except SHAPE_ERRORS as error:
-                if self.complete:  # no junk behind an answer can spoil it
-                    continue
-                raise misshapen("chunk of a completion", payload, self._provider, error) from error
+            self._read(payloads[position], chunks)
+            position += 1
         self._take_texts(chunks)
         return chunks
+
+    def _read(self, payload: bytes, chunks: list[TextChunk]) -> None:
+        try:
+            event = orjson.loads(payload)
+            if choices := event.get("choices"):
+                self._read_choice(choices[0], event, chunks)
+                if self._mold is None:
+                    self._mold = TextMold.of(payload, event)
+            elif not self.complete and (error := event.get("error")):
+                raise error_from_event(error, provider=self._provider)
+            if usage := event.get("usage"):
+                self._usage = read_usage(usage)
+                if self.complete:
+                    chunks.append(TextChunk(usage=self._usage))
+            elif choices is None:
+                raise KeyError("choices")
+        except SHAPE_ERRORS as error:
+            if not self.complete:  # no junk behind an answer can spoil it
+                raise misshapen("chunk of a completion", payload, self._provider, error) from error
 
     def _read_choice(
         self, choice: dict[str, Any], event: dict[str, Any], chunks: list[TextChunk]
