@@ -1,7 +1,8 @@
 """What one core of our gateway carries, against a bare pass-through that parses both ways.
 
 The gateway runs in the contender's process, on its CPU; `wrk`, or our own generator where there
-is none, loads it from the other, where the mock provider runs as well.
+is none, loads it from the other, where the mock provider runs as well. We collect garbage as rarely
+as `orchestrator serve` does; a second pass-through shows what that alone gives.
 """
 
 from __future__ import annotations
@@ -52,6 +53,34 @@ benchmark = Benchmark(
 @benchmark.contender("aiohttp pass-through")
 async def pass_through(setting: Setting) -> Samples:
     """Parse the request, post it, parse the answer, write it; streams go through as they come."""
+    return await _passed_through(setting)
+
+
+@benchmark.contender("aiohttp pass-through, garbage rarely collected")
+async def pass_through_rarely(setting: Setting) -> Samples:
+    """The same with our collector's settings."""
+    return await _passed_through(setting, rarely=True)
+
+
+@benchmark.contender("orchestrator")
+async def orchestrator(setting: Setting) -> Samples:
+    """Our gateway in front of three models."""
+    from orchestrator import OpenAICompatibleModel, Orchestrator, Price
+    from orchestrator.server import Gateway
+    from orchestrator.server.garbage import collect_rarely
+
+    models = [
+        OpenAICompatibleModel(
+            name, "mock", setting.upstream, "sk-mock", price=Price.per_1k("0.001", "0.002")
+        )
+        for name in ("one", "two", "three")
+    ]
+    async with Orchestrator(models) as engine, Gateway(engine, port=0) as gateway:
+        collect_rarely()
+        return await _loaded(gateway.url, setting)
+
+
+async def _passed_through(setting: Setting, *, rarely: bool = False) -> Samples:
     import aiohttp
     import orjson
     from aiohttp import web
@@ -79,25 +108,13 @@ async def pass_through(setting: Setting) -> Samples:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with session:
+        if rarely:
+            from orchestrator.server.garbage import collect_rarely
+
+            collect_rarely()
         found = await _loaded(f"http://127.0.0.1:{runner.addresses[0][1]}", setting)
         await runner.cleanup()
     return found
-
-
-@benchmark.contender("orchestrator")
-async def orchestrator(setting: Setting) -> Samples:
-    """Our gateway in front of three models."""
-    from orchestrator import OpenAICompatibleModel, Orchestrator, Price
-    from orchestrator.server import Gateway
-
-    models = [
-        OpenAICompatibleModel(
-            name, "mock", setting.upstream, "sk-mock", price=Price.per_1k("0.001", "0.002")
-        )
-        for name in ("one", "two", "three")
-    ]
-    async with Orchestrator(models) as engine, Gateway(engine, port=0) as gateway:
-        return await _loaded(gateway.url, setting)
 
 
 async def _loaded(base_url: str, setting: Setting) -> Samples:

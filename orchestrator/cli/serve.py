@@ -64,6 +64,7 @@ async def _until_told_to_stop(serving: Coroutine[Any, Any, None]) -> None:
 
 async def _serve(found: Configured, host: str | None, port: int | None, as_json: bool) -> None:
     from orchestrator.server import Gateway
+    from orchestrator.server.garbage import collect_rarely
 
     configuration, orchestrator = found
     server = configuration.settings.server
@@ -80,6 +81,7 @@ async def _serve(found: Configured, host: str | None, port: int | None, as_json:
         await _load_local_models(orchestrator)
         _tell_of_the_pool(found)
         _announce(gateway, orchestrator, as_json=as_json, with_key=server.api_key is not None)
+        collect_rarely()
         await gateway.serve_forever()
 
 
