@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pydantic import SecretStr
 
@@ -20,6 +20,7 @@ __all__ = [
     "ChildProcess",
     "DecisionSink",
     "Endpoint",
+    "ExperimentShare",
     "HttpRequest",
     "HttpResponse",
     "HttpStream",
@@ -274,3 +275,21 @@ class DecisionSink(Protocol):
     def forgot(self) -> None:
         """Everything learned so far is to be forgotten."""
         ...
+
+
+class ExperimentShare(NamedTuple):
+    """What one process has seen of an experiment; the shares of all processes add up.
+
+    Attributes:
+        node: The process.
+        experiment: Its name.
+        plan: Tells this plan from others of the same name, whose evidence says nothing here.
+        sums: A row per variant, as `orchestrator.selectors.experiment` keeps them.
+        counted: Which units have counted, a bit each.
+    """
+
+    node: str
+    experiment: str
+    plan: str
+    sums: tuple[tuple[float, ...], ...]
+    counted: bytes

@@ -196,7 +196,7 @@ class Engine:
         pacer = None
         if pace_usd_per_day is not None:  # from where it starts is said by the pool's prices
             pacer = BudgetPacer(pace_usd_per_day, self._clock.wall(), start=1.0)
-        self._trials = Trials(experiments, self._recorder, self._say_if_wanted)
+        self._trials = Trials(self._node, experiments, self._recorder, self._say_if_wanted)
         self._trials.check_free(self._routes.routes)
         self._ratings = Ratings(self._recorder, self._trials, self.events, self._clock)
         estimator = TokenEstimator()
@@ -391,14 +391,17 @@ class Engine:
         """Read what was learned before, and write down what happens from now on."""
         from orchestrator.store import LogWriter  # only where something is to be kept
 
-        writer = LogWriter(store, self._recorder.statistics, self._clock, self.events)
+        writer = LogWriter(
+            *(store, self._recorder.statistics, self._clock, self.events), self._trials.shares
+        )
         try:
-            rows = await writer.open()
+            rows, shares = await writer.open()
         except BaseException:
             await writer.aclose()
             raise
         self._recorder.advance(minute_of(self._clock.wall()))
         self._recorder.merge(rows)
+        self._trials.restore(shares)
         self._parts.chooser.forget()  # families may have a mean now
         self._writer = self._recorder.sink = writer
         return writer

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import Final, NamedTuple
 
 from orchestrator.core.decisions import Decision
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.events import ExperimentConcluded
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.engine.recorder import Recorder
 from orchestrator.selectors.experiment import Assignment, Conclusion, Experiment, ExperimentPlan
 
 __all__ = ["Trial", "Trials"]
+
+_FORMAT: Final = 1
+"""Of what an experiment keeps; evidence of another is not understood."""
 
 
 class Trial(NamedTuple):
@@ -34,7 +39,11 @@ class Trial(NamedTuple):
 class Trials:
     """The experiments of one engine.
 
+    What each has seen is added to what other processes, and this one before it was restarted, have
+    seen of the same plan; only our own share is kept under our name.
+
     Args:
+        node: Name of this process.
         plans: What is compared.
         recorder: Knows the qualities that came before the answer was whole.
         say: Publishes an event of a kind with these facts, if anybody wants it.
@@ -47,9 +56,15 @@ class Trials:
     """
 
     def __init__(
-        self, plans: Iterable[ExperimentPlan], recorder: Recorder, say: Callable[..., None]
+        self,
+        node: str,
+        plans: Iterable[ExperimentPlan],
+        recorder: Recorder,
+        say: Callable[..., None],
     ) -> None:
         self.experiments: dict[str, Experiment] = {}
+        self._node = node
+        self._others: dict[str, list[ExperimentShare]] = {}
         self._recorder = recorder
         self._say = say
         self._unrated: dict[str, Trial] = {}
@@ -57,6 +72,30 @@ class Trials:
         for plan in plans:
             self.check_free([plan.name])
             self.experiments[plan.name] = Experiment(plan)
+
+    def restore(self, shares: Iterable[ExperimentShare]) -> None:
+        """Go on from what has been seen, where nothing has been seen yet in this process."""
+        seen = list(shares)
+        for name, experiment in self.experiments.items():
+            if experiment.n_units:
+                continue
+            plan = experiment.plan
+            known = [s for s in seen if (s.experiment, s.plan) == (name, _fingerprint(plan))]
+            self.experiments[name] = Experiment(plan, *_added(experiment, known, 1))
+            self._others[name] = [share for share in known if share.node != self._node]
+
+    def shares(self) -> list[ExperimentShare]:
+        """Return what this process has seen of its experiments."""
+        return [
+            ExperimentShare(
+                self._node,
+                name,
+                _fingerprint(experiment.plan),
+                *_added(experiment, self._others.get(name, ()), -1),
+            )
+            for name, experiment in self.experiments.items()
+            if experiment.n_units
+        ]
 
     def check_free(self, names: Iterable[str]) -> None:
         """Refuse names that an experiment has.
@@ -101,6 +140,29 @@ class Trials:
         conclusion = trial.experiment.record(trial.assignment, reward)
         if conclusion is not None:
             self._say(ExperimentConcluded, **_facts(conclusion))
+
+
+def _fingerprint(plan: ExperimentPlan) -> str:
+    """Return what tells plans apart under which evidence means another thing.
+
+    When to stop is not among it: who wants to see more of an experiment need not begin anew.
+    """
+    told = (_FORMAT, plan.variants, plan.split, plan.reward, plan.adaptive, plan.floor, plan.alpha)
+    return blake2b(repr(told).encode(), digest_size=16).hexdigest()
+
+
+def _added(
+    experiment: Experiment, shares: Iterable[ExperimentShare], sign: int
+) -> tuple[tuple[tuple[float, ...], ...], bytes]:
+    """Return sums and counted units of an experiment with shares added (1) or taken away (-1)."""
+    sums = [list(row) for row in experiment.sums]
+    counted = int.from_bytes(experiment.counted, "little")
+    for share in shares:
+        units = int.from_bytes(share.counted, "little")
+        counted = counted | units if sign > 0 else counted & ~units
+        for row, theirs in zip(sums, share.sums, strict=True):
+            row[:] = (a + sign * b for a, b in zip(row, theirs, strict=True))
+    return tuple(map(tuple, sums)), counted.to_bytes(len(experiment.counted), "little")
 
 
 def _facts(conclusion: Conclusion) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, TypeAlias
 
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import RowId
 from orchestrator.store.entries import Shared
 from orchestrator.store.records import Batch, Kept, LogInfo, Record
@@ -34,6 +35,7 @@ class MemoryStore:
         self._outcomes: dict[_Key, Record] = {}
         self._qualities: dict[_Key, dict[int, Record]] = {}
         self._statistics: dict[RowId, Kept] = {}
+        self._experiments: dict[tuple[str, str, str], ExperimentShare] = {}
 
     async def open(self, *, write: bool = True) -> None:
         """Nothing has to be made ready."""
@@ -94,14 +96,24 @@ class MemoryStore:
         """Read every row of statistics."""
         return list(self._statistics.values())
 
-    async def keep(self, rows: Iterable[Kept], gone: Iterable[RowId] = ()) -> None:
-        """Keep rows of statistics; see `Store`."""
+    async def experiments(self) -> list[ExperimentShare]:
+        """Read the shares of experiments."""
+        return list(self._experiments.values())
+
+    async def keep(
+        self,
+        rows: Iterable[Kept],
+        gone: Iterable[RowId] = (),
+        shares: Iterable[ExperimentShare] = (),
+    ) -> None:
+        """Keep what was learned; see `Store`."""
         for row_id in gone:
             self._statistics.pop(row_id, None)
         for row in rows:
             known = self._statistics.get(row.row_id)
             if known is None or known.version < row.version:
                 self._statistics[row.row_id] = row
+        self._experiments.update((share[:3], share) for share in shares)
 
     async def aclose(self) -> None:
         """Nothing has to be let go of."""

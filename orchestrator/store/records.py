@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import RowId
 
 __all__ = ["Batch", "Kept", "LogInfo", "Record", "Store"]
@@ -98,8 +99,23 @@ class Store(Protocol):
         """Read every row of statistics."""
         ...
 
-    async def keep(self, rows: Iterable[Kept], gone: Iterable[RowId] = ()) -> None:
-        """Keep rows of statistics, each unless a later version is known, and remove others."""
+    async def experiments(self) -> list[ExperimentShare]:
+        """Read what every process has seen of every experiment."""
+        ...
+
+    async def keep(
+        self,
+        rows: Iterable[Kept],
+        gone: Iterable[RowId] = (),
+        shares: Iterable[ExperimentShare] = (),
+    ) -> None:
+        """Keep what was learned, all of it or nothing.
+
+        Args:
+            rows: Rows of statistics, each to be kept unless a later version is known.
+            gone: Others, to be removed.
+            shares: Of experiments, each in the place of the one its process had.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import orjson
 
 from orchestrator.core.errors import MissingExtraError
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import RowId
 from orchestrator.store.entries import Shared
 from orchestrator.store.errors import LogDataError, StoreError
@@ -199,12 +201,27 @@ class SqliteStore:
             found = await connection.execute(sa.select(statistics))
             return [Kept(RowId(*row[:5]), row[5], orjson.loads(row[6])) for row in found]
 
-    async def keep(self, rows: Iterable[Kept], gone: Iterable[RowId] = ()) -> None:
-        """Keep rows of statistics; see `Store`."""
+    async def experiments(self) -> list[ExperimentShare]:
+        """Read the shares of experiments."""
+        import sqlalchemy as sa
+
+        from orchestrator.store.tables import experiments
+
+        async with self._begun() as connection:
+            found = await connection.execute(sa.select(experiments))
+            return [self._share(*row) for row in found]
+
+    async def keep(
+        self,
+        rows: Iterable[Kept],
+        gone: Iterable[RowId] = (),
+        shares: Iterable[ExperimentShare] = (),
+    ) -> None:
+        """Keep what was learned; see `Store`."""
         import sqlalchemy as sa
         from sqlalchemy.dialects.sqlite import insert
 
-        from orchestrator.store.tables import statistics
+        from orchestrator.store.tables import experiments, statistics
 
         new = [
             {
@@ -213,6 +230,14 @@ class SqliteStore:
                 "sums": orjson.dumps(row.sums).decode(),
             }
             for row in rows
+        ]
+        seen = [
+            {
+                **share._asdict(),
+                "sums": orjson.dumps(share.sums).decode(),
+                "counted": zlib.compress(share.counted, 1),  # hardly a bit of it is set
+            }
+            for share in shares
         ]
         old = [{f"the_{name}": part for name, part in i._asdict().items()} for i in gone]
         async with self._begun() as connection:
@@ -227,12 +252,30 @@ class SqliteStore:
                     where=statistics.c.version < added.excluded.version,
                 )
                 await connection.execute(newer, new)
+            if seen:
+                share = insert(experiments)
+                latest = share.on_conflict_do_update(
+                    index_elements=list(experiments.primary_key.columns),
+                    set_={"sums": share.excluded.sums, "counted": share.excluded.counted},
+                )
+                await connection.execute(latest, seen)
 
     async def aclose(self) -> None:
         """Close the file."""
         if self._engine is not None:
             await self._engine.dispose()
             self._engine = None
+
+    def _share(
+        self, node: str, experiment: str, plan: str, sums: str, counted: bytes
+    ) -> ExperimentShare:
+        try:
+            rows = tuple(map(tuple, orjson.loads(sums)))
+            return ExperimentShare(node, experiment, plan, rows, zlib.decompress(counted))
+        except (ValueError, TypeError, zlib.error) as error:
+            raise LogDataError(
+                f"{self.path}: what {node} has seen of the experiment {experiment!r}: {error}"
+            ) from error
 
     @asynccontextmanager
     async def _begun(self) -> AsyncIterator[AsyncConnection]:

@@ -10,6 +10,7 @@ __all__ = [
     "METADATA",
     "decisions",
     "eligible_sets",
+    "experiments",
     "outcomes",
     "qualities",
     "registries",
@@ -105,4 +106,14 @@ statistics: Final = sa.Table(
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("sums", sa.Text, nullable=False),  # column -> sum, as a JSON object
+)
+
+experiments: Final = sa.Table(
+    "experiments",
+    METADATA,
+    sa.Column("node", sa.Text, primary_key=True),
+    sa.Column("experiment", sa.Text, primary_key=True),
+    sa.Column("plan", sa.String(32), primary_key=True),  # tells plans of the same name apart
+    sa.Column("sums", sa.Text, nullable=False),  # a row per variant, as JSON
+    sa.Column("counted", sa.LargeBinary, nullable=False),  # a bit per unit, packed by zlib
 )

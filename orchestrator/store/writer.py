@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Any, Final, TypeAlias
 
 import anyio
@@ -13,6 +14,7 @@ from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision
 from orchestrator.core.events import EventsDropped
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import Outcome, Statistics, minute_of
 from orchestrator.store.encoder import Encoder
 from orchestrator.store.errors import LogDataError, StoreError
@@ -57,14 +59,22 @@ class LogWriter:
         statistics: Of this process; kept along with the log.
         clock: Time.
         events: Where losses are told.
+        shares: Returns what this process has seen of its experiments; kept likewise.
     """
 
     def __init__(
-        self, store: Store, statistics: Statistics, clock: Clock, events: EventBus
+        self,
+        store: Store,
+        statistics: Statistics,
+        clock: Clock,
+        events: EventBus,
+        shares: Callable[[], Iterable[ExperimentShare]] = tuple,
     ) -> None:
         self.dropped = 0
         self._store = store
         self._learned = Learned(statistics)
+        self._shares = shares
+        self._kept_shares: frozenset[ExperimentShare] = frozenset()
         self._clock = clock
         self._wall = clock.wall
         self._events = events
@@ -138,8 +148,8 @@ class LogWriter:
 
     # -- its life ------------------------------------------------------------------------------
 
-    async def open(self) -> list[MergeRow]:
-        """Open the store and return what it has learned, for `Recorder.merge`.
+    async def open(self) -> tuple[list[MergeRow], list[ExperimentShare]]:
+        """Open the store and return what it has learned, for `Recorder.merge` and for `Trials`.
 
         Raises:
             StoreError: It cannot be opened, or not in time.
@@ -148,6 +158,7 @@ class LogWriter:
             with anyio.fail_after(_OPEN_WITHIN_S):
                 await self._store.open()
                 known = await self._store.statistics()
+                shares = await self._store.experiments()
                 new, gone = folded(known, minute_of(self._clock.wall()))
                 if new:
                     await self._store.keep(new, gone)
@@ -156,8 +167,9 @@ class LogWriter:
         absent = set(gone)
         known = [*new, *(row for row in known if row.row_id not in absent)]
         self._learned.known(known)
+        self._kept_shares = frozenset(shares)
         self._done = anyio.Event()
-        return [merge_row(row) for row in known]
+        return [merge_row(row) for row in known], shares
 
     async def run(self) -> None:
         """Write until `aclose`; belongs into the task group of the engine, once it is open."""
@@ -290,18 +302,21 @@ class LogWriter:
             wait_s = min(2 * wait_s, _RETRY_AT_MOST_S)
 
     async def _keep(self) -> None:
-        """Keep what the statistics have that the store has not."""
+        """Keep what was learned that the store does not have."""
         new, gone = self._learned.changes()
+        shares = frozenset(self._shares())
+        unseen = shares - self._kept_shares
         self._keep_at = None
-        if not (new or gone):
+        if not (new or gone or unseen):
             return
         self._busy_since = self._clock.monotonic()
         try:
-            await self._store.keep(new, gone)
+            await self._store.keep(new, gone, unseen)
         except StoreError as error:
             _log.warning("statistics could not be kept, and are tried again: %s", error)
             self._keep_at = self._clock.monotonic() + _KEEP_EVERY_S
         else:
             self._learned.stored(new, gone)
+            self._kept_shares = shares
         finally:
             self._busy_since = None

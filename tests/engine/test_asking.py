@@ -25,7 +25,7 @@ HELLO = TextGenerationParams(prompt="hello", max_tokens=50)
 
 def asking(contexts: Contexts | None = None) -> Asking:
     registry = ModelRegistry([model("a:x")])
-    trials = Trials((), Recorder("n"), lambda kind, **facts: None)
+    trials = Trials("n", (), Recorder("n"), lambda kind, **facts: None)
     return Asking("n", Routes(registry), contexts or Contexts(Statistics("n")), 120.0, trials)
 
 

@@ -18,6 +18,7 @@ from orchestrator import (
 from orchestrator.core.errors import ConfigurationError, ModelNotFoundError
 from orchestrator.core.events import ExperimentConcluded
 from orchestrator.selectors.experiment import ExperimentPlan
+from orchestrator.store import MemoryStore
 from orchestrator.testing.scripted import Turn
 from tests.engine.world import down, engine, invalid, listen, says, simulated
 
@@ -258,3 +259,75 @@ async def test_a_variant_that_there_is_not_is_said_so():
     async with engine(says("a"), experiments=[plan()]) as orchestrator:
         with pytest.raises(ModelNotFoundError, match="there is no model 'b'"):
             await orchestrator.generate("hi", model="try", context=unit_for(orchestrator, 1))
+
+
+class TestRestart:
+    """With a store an experiment outlives its process."""
+
+    @staticmethod
+    async def ask(orchestrator: Orchestrator, units: range) -> None:
+        for unit in units:
+            await orchestrator.generate("hi", model="try", context={"unit": unit})
+
+    @staticmethod
+    def process(store: MemoryStore, node: str, **settings: Any) -> Orchestrator:
+        experiments = [plan(reward="success", **settings)]
+        return engine(says("a"), says("b"), experiments=experiments, store=store, node=node)
+
+    @simulated
+    async def test_it_goes_on_with_what_it_had_seen(self):
+        store = MemoryStore()
+        async with self.process(store, "one") as orchestrator:
+            await self.ask(orchestrator, range(20))
+            before = orchestrator.experiments["try"].compare()
+        async with self.process(store, "two") as orchestrator:
+            assert orchestrator.experiments["try"].compare() == before
+            await self.ask(orchestrator, range(30))  # those of before count no more
+
+            assert sum(counted(orchestrator)) == 30
+
+    @pytest.mark.parametrize("nodes", [("one", "two", "three"), ("one", "one", "one")])
+    @simulated
+    async def test_no_evidence_counts_twice(self, nodes: tuple[str, ...]):
+        store = MemoryStore()
+        for number, node in enumerate(nodes):
+            process = self.process(store, node)
+            for part in range(2):  # opened again, too
+                async with process as orchestrator:
+                    begin = 20 * number + 10 * part
+                    await self.ask(orchestrator, range(begin, begin + 10))
+                    assert sum(counted(orchestrator)) == begin + 10
+        async with (
+            self.process(store, "four") as one,
+            self.process(store, "five") as other,
+        ):
+            await self.ask(one, range(60, 70))
+            await self.ask(other, range(70, 90))
+        async with self.process(store, "six") as orchestrator:
+            assert sum(counted(orchestrator)) == 90
+
+    @simulated
+    async def test_what_was_concluded_stands_and_is_told_once(self):
+        store = MemoryStore()
+        async with self.process(store, "one", max_units=10) as orchestrator:
+            told = listen(orchestrator, ExperimentConcluded)
+            await self.ask(orchestrator, range(20))
+            concluded = orchestrator.experiments["try"].conclusion
+            assert len(told) == 1
+        async with self.process(store, "two", max_units=10) as orchestrator:
+            told = listen(orchestrator, ExperimentConcluded)
+            await self.ask(orchestrator, range(20, 30))
+
+            assert orchestrator.experiments["try"].conclusion == concluded
+            assert not told
+
+    @pytest.mark.parametrize(
+        ("change", "kept"), [({"max_units": 100}, 10), ({"alpha": 0.1}, 0), ({"adaptive": True}, 0)]
+    )
+    @simulated
+    async def test_another_plan_begins_anew(self, change: dict[str, Any], kept: int):
+        store = MemoryStore()
+        async with self.process(store, "one") as orchestrator:
+            await self.ask(orchestrator, range(10))
+        async with self.process(store, "two", **change) as orchestrator:
+            assert sum(counted(orchestrator)) == kept

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import RowId
 from orchestrator.store import Batch, Kept, LogDataError, LogInfo, Store
 from orchestrator.store.encoder import Encoder
@@ -212,3 +213,16 @@ async def test_rows_are_removed_before_others_take_their_place(store: Store):
         await store.keep([Kept(ROW, 1, {"calls": 9.0})], gone=[ROW, other])
 
         assert await store.statistics() == [Kept(ROW, 1, {"calls": 9.0})]
+
+
+async def test_each_process_has_one_share_of_an_experiment(store: Store):
+    first = ExperimentShare("n", "try", "p", ((1.0, 0.1), (2.0, 1e-300)), b"\x01\x00\xff")
+    later = first._replace(sums=((3.0, 0.1), (4.0, 1e-300)), counted=b"\x03\x00\xff")
+    other = [first._replace(node="m"), first._replace(experiment="t"), first._replace(plan="q")]
+    async with opened(store):
+        assert await store.experiments() == []
+        await store.keep([], shares=[first, *other])
+        await store.keep([], shares=[later])
+        await store.keep([Kept(ROW, 1, {"calls": 1.0})])
+
+        assert sorted(await store.experiments()) == sorted([later, *other])

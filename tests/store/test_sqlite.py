@@ -19,6 +19,7 @@ from alembic.script import ScriptDirectory
 from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import MissingExtraError
+from orchestrator.core.ports import ExperimentShare
 from orchestrator.core.statistics import Statistics
 from orchestrator.store import Batch, LogDataError, LogWriter, StoreError, StoreSchemaError, sql
 from orchestrator.store import writer as writers
@@ -32,6 +33,14 @@ from tests.store.history import batch, decision, read, story
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "log.db"
+
+
+BACK_TO_1 = (
+    "DROP TABLE statistics",
+    "DROP TABLE experiments",
+    "UPDATE alembic_version SET version_num = '1'",
+)
+"""Makes a log what its first version wrote."""
 
 
 async def written(path: Path) -> None:
@@ -106,9 +115,10 @@ async def test_a_log_of_an_older_version_is_refused_by_readers_and_brought_up_to
     path: Path,
 ):
     await written(path)
-    execute(path, "DROP TABLE statistics", "UPDATE alembic_version SET version_num = '1'")
+    execute(path, *BACK_TO_1)
 
-    with pytest.raises(StoreSchemaError, match="older schema 1; this version reads 2") as old:
+    expected = f"older schema 1; this version reads {CURRENT}"
+    with pytest.raises(StoreSchemaError, match=expected) as old:
         await entries(path)
     assert old.value.hint == f"orchestrator log upgrade --log {path}"
     assert (old.value.found, old.value.wanted) == ("1", CURRENT)
@@ -119,7 +129,7 @@ async def test_a_log_of_an_older_version_is_refused_by_readers_and_brought_up_to
 
 async def test_an_upgrade_says_whether_there_was_a_need(path: Path):
     await written(path)
-    execute(path, "DROP TABLE statistics", "UPDATE alembic_version SET version_num = '1'")
+    execute(path, *BACK_TO_1)
     store = SqliteStore(path)
 
     assert await store.upgrade()
@@ -128,7 +138,7 @@ async def test_an_upgrade_says_whether_there_was_a_need(path: Path):
     await store.aclose()
 
 
-@pytest.mark.parametrize("newer", ["3", "af3c"])
+@pytest.mark.parametrize("newer", [str(int(CURRENT) + 1), "af3c"])
 async def test_a_log_of_a_newer_version_is_refused_by_all(path: Path, newer: str):
     await written(path)
     execute(path, f"UPDATE alembic_version SET version_num = '{newer}'")
@@ -297,3 +307,21 @@ def test_a_program_whose_store_hangs_ends_all_the_same(path: Path):
     # An older SQLAlchemy adds that a connection was left in the middle.
     assert ran.stderr.startswith("the decision log was closed with 1,000 rows not written\n")
     assert ran.returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("counted", "X'00'"), ("sums", "'[[1'"), ("sums", "'[1]'")]
+)
+async def test_a_share_of_an_experiment_that_cannot_be_one_is_an_error(
+    path: Path, column: str, value: str
+):
+    store = SqliteStore(path)
+    await store.open()
+    await store.keep([], shares=[ExperimentShare("n", "try", "p", ((1.0,),), b"\x01")])
+    execute(path, f"UPDATE experiments SET {column} = {value}")
+
+    try:
+        with pytest.raises(LogDataError, match="what n has seen of the experiment 'try'"):
+            await store.experiments()
+    finally:
+        await store.aclose()

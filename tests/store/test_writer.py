@@ -14,7 +14,7 @@ import pytest
 from orchestrator.core.bus import EventBus
 from orchestrator.core.decisions import Decision
 from orchestrator.core.events import EventsDropped
-from orchestrator.core.ports import DecisionSink
+from orchestrator.core.ports import DecisionSink, ExperimentShare
 from orchestrator.core.statistics import Outcome, RowId, Statistics
 from orchestrator.store import Batch, Kept, LogDataError, LogWriter, MemoryStore, StoreError
 from orchestrator.testing.clock import LoopClock
@@ -42,9 +42,14 @@ class Watched(MemoryStore):
         self.batches.append((anyio.current_time(), len(batch.decisions)))
         await super().write(batch)
 
-    async def keep(self, rows: Iterable[Kept], gone: Iterable[RowId] = ()) -> None:
+    async def keep(
+        self,
+        rows: Iterable[Kept],
+        gone: Iterable[RowId] = (),
+        shares: Iterable[ExperimentShare] = (),
+    ) -> None:
         await self._work()
-        await super().keep(rows, gone)
+        await super().keep(rows, gone, shares)
 
     async def _work(self) -> None:
         if self.frozen:
@@ -332,7 +337,8 @@ async def test_what_was_learned_is_there_in_the_next_process_and_can_be_forgotte
 
     after = Statistics("n2")
     again = LogWriter(store, after, LoopClock(), EventBus())
-    after.merge(await again.open())
+    rows, _ = await again.open()
+    after.merge(rows)
     assert [sums[0] for sums in after.totals().values()] == [1.0]
 
     async with anyio.create_task_group() as tasks:
