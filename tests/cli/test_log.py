@@ -90,6 +90,7 @@ def test_another_log_is_named_by_option_or_configuration(
 def test_an_older_log_is_brought_up_to_date_by_the_command_that_the_error_names(log: Path):
     with sqlite3.connect(log) as connection:
         connection.execute("DROP TABLE statistics")
+        connection.execute("DROP TABLE experiments")
         connection.execute("UPDATE alembic_version SET version_num = '1'")
     connection.close()
 
