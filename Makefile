@@ -4,6 +4,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+# Files, not tests, are shared out: those of a file may share an engine.
+SPREAD := --numprocesses logical --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help run test test-long check bench bench-selection notebooks model
@@ -16,10 +18,10 @@ run: model ## Serve three arms of a small local model on 127.0.0.1:3001
 	$(BIN)/orchestrator serve --config examples/smollm2.toml
 
 test: model ## Run the tests
-	$(BIN)/pytest
+	$(BIN)/pytest $(SPREAD)
 
 test-long: model ## Run the tests that take minutes, with Hypothesis searching anew
-	$(BIN)/pytest -m long --hypothesis-profile=long
+	$(BIN)/pytest -m long --hypothesis-profile=long $(SPREAD)
 
 check: $(READY) ## Lint, types, import arrows, exports, packaging
 	$(BIN)/ruff check

@@ -129,7 +129,12 @@ def test_a_folder_without_a_table_is_told_what_it_lacks(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "data", [b"not gzip", gzip.compress(b"prompt_id")[:-4], gzip.compress(b"\xff\xfe\x00")]
+    "data",
+    [
+        b"not gzip",
+        gzip.compress(b"prompt_id", mtime=0)[:-4],
+        gzip.compress(b"\xff\xfe\x00", mtime=0),
+    ],
 )
 def test_a_broken_archive_is_no_table(tmp_path: Path, data: bytes):
     (written(tmp_path) / "prompts.csv.gz").write_bytes(data)
