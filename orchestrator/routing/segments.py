@@ -6,6 +6,7 @@ requests apart are never added up, on one node or on several.
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from hashlib import blake2b, shake_256
 from typing import Any, Final, Protocol, Self
@@ -13,18 +14,29 @@ from typing import Any, Final, Protocol, Self
 import numpy as np
 
 from orchestrator.core.capabilities import capability_mask, capability_names
-from orchestrator.core.errors import ConfigurationError
+from orchestrator.core.errors import ConfigurationError, ModelResponseError
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.params import Params
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.statistics import MAX_SEGMENTS
 from orchestrator.routing.text_features import FEATURES_VERSION, text_features
 
-__all__ = ["N_FEATURES", "ByCentroid", "ByKind", "ByText", "Segmenter"]
+__all__ = [
+    "N_FEATURES",
+    "ByCentroid",
+    "ByEmbedding",
+    "ByKind",
+    "ByText",
+    "Segmenter",
+    "unit_vector",
+]
 
 N_FEATURES: Final = 256
 """Of a text that is assigned to a segment. Enough that the words of a prompt seldom collide."""
 _DECIMALS: Final = 6
+_EMBEDDING_VERSION: Final = 1
+"""Raised when the same text is handed to an embedding model in another way."""
+_HINT: Final = "`orchestrator segments train` writes them"
 _EVERYDAY: Final = ~capability_mask(("chat_completion", "streaming"))
 """Without what says how an answer comes rather than what is asked."""
 
@@ -75,7 +87,7 @@ def _kind(model_type: str | None, capabilities: int) -> str | None:
 
 
 class _Nearest:
-    """By the nearest of some points to the features of a request's text."""
+    """By the nearest of some points."""
 
     def __init__(self, version: str, points: FloatArray) -> None:
         self.version = version
@@ -84,15 +96,20 @@ class _Nearest:
         self._half_squares = np.vecdot(points, points) / 2
         self._names = [f"{version}:{number}" for number in range(len(points))]
 
+    def _nearest(self, x: FloatArray) -> str:
+        return self._names[int(np.argmax(self._points @ x - self._half_squares))]
+
+
+class _ByWords(_Nearest):
+    """By the nearest of some points to the features of a request's text."""
+
     def segment(self, params: Params | None, needs: Requirements) -> str | None:
         """Return the segment; None where the request has no words."""
         features = text_features(params, self._points.shape[-1])
-        if not features.any():
-            return None
-        return self._names[int(np.argmax(self._points @ features - self._half_squares))]
+        return self._nearest(features) if features.any() else None
 
 
-class ByText(_Nearest):
+class ByText(_ByWords):
     """By the words of a request's text, untrained: alike texts mostly share a segment.
 
     It knows nothing of what matters, so several kinds of work share a segment and one is spread
@@ -122,7 +139,7 @@ class ByText(_Nearest):
         super().__init__(f"text-{FEATURES_VERSION}.{n_segments}", directions)
 
 
-class ByCentroid(_Nearest):
+class ByCentroid(_ByWords):
     """By the nearest centroid; ``orchestrator segments train`` finds them in prompts of one's own.
 
     Args:
@@ -134,16 +151,8 @@ class ByCentroid(_Nearest):
     """
 
     def __init__(self, centroids: FloatArray) -> None:
-        if centroids.ndim != 2 or not centroids.size or len(centroids) > MAX_SEGMENTS:
-            raise ConfigurationError(
-                f"centroids are 1 to {MAX_SEGMENTS:,} vectors of the same length, not an array of "
-                f"shape {centroids.shape}"
-            )
-        if not np.abs(centroids).max() <= 1.0:  # nan neither
-            raise ConfigurationError("a centroid of vectors of length 1 has numbers in [-1, 1]")
-        points = np.round(centroids, _DECIMALS) + 0.0  # not -0.0, whose bytes are others
-        digest = blake2b(points.astype("<f8").tobytes(), digest_size=4).hexdigest()
-        super().__init__(f"centroids-{FEATURES_VERSION}.{digest}", points)
+        points = _checked(centroids)
+        super().__init__(f"centroids-{FEATURES_VERSION}.{_digest(points)}", points)
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON-ready data, from which `from_dict` makes the same again."""
@@ -156,16 +165,132 @@ class ByCentroid(_Nearest):
         Raises:
             ConfigurationError: It is something else, or was trained on other features.
         """
-        hint = "`orchestrator segments train` writes them"
-        try:
-            version = data["features"]
-            centroids = np.array(data["centroids"], dtype=np.float64)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ConfigurationError(f"these are no segments: {error!r}", hint=hint) from error
+        version, centroids = _read(data, "features")
         if version != FEATURES_VERSION:
             raise ConfigurationError(
                 f"these segments rest on version {version!r} of text features, not "
                 f"{FEATURES_VERSION}",
-                hint=hint,
+                hint=_HINT,
             )
         return cls(centroids)
+
+
+class ByEmbedding(_Nearest):
+    """By the nearest centroid to what an embedding model makes of a request's text.
+
+    No `Segmenter`: a vector has to be awaited. An engine has the text embedded, and goes on in the
+    default segment where that takes too long.
+
+    Args:
+        model: Key of the embedding model.
+        centroids: Among its vectors made as long as 1, shape ``(n_segments, n_dimensions)``. They
+            are rounded to six decimals, and the version is a hash of the model and of them.
+
+    Attributes:
+        model: Key of the embedding model.
+        n_dimensions: Of its vectors.
+        version: Another one for every other model and training; segments begin with it.
+
+    Raises:
+        ConfigurationError: They are no such array, or too many.
+    """
+
+    def __init__(self, model: str, centroids: FloatArray) -> None:
+        points = _checked(centroids)
+        digest = _digest(points, f"{model} {points.shape[1]} ".encode())
+        super().__init__(f"embedding-{_EMBEDDING_VERSION}.{digest}", points)
+        self.model = model
+        self.n_dimensions = points.shape[1]
+
+    def segment(self, vector: Any) -> str:
+        """Return the segment of a text with this vector, of any length but 0.
+
+        Raises:
+            ModelResponseError: It is no vector of finite numbers, not of as many as the centroids
+                have, or all 0.
+        """
+        return self._nearest(unit_vector(vector, self.n_dimensions, self.model))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as JSON-ready data, from which `from_dict` makes the same again."""
+        return {
+            "embedding": _EMBEDDING_VERSION,
+            "model": self.model,
+            "dimensions": self.n_dimensions,
+            "centroids": self._points.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, data: Any) -> Self:
+        """Build from what `to_dict` returns.
+
+        Raises:
+            ConfigurationError: It is something else, or its parts contradict each other.
+        """
+        version, centroids = _read(data, "embedding")
+        if version != _EMBEDDING_VERSION:
+            raise ConfigurationError(
+                f"these segments rest on version {version!r} of how texts are embedded, not "
+                f"{_EMBEDDING_VERSION}",
+                hint=_HINT,
+            )
+        model = data.get("model")
+        if not isinstance(model, str):
+            raise ConfigurationError(f"a model is named by its key, not {model!r}", hint=_HINT)
+        found = cls(model, centroids)
+        if data.get("dimensions") != found.n_dimensions:
+            raise ConfigurationError(
+                f"the centroids have {found.n_dimensions} dimensions, not "
+                f"{data.get('dimensions')!r} as is said of them",
+                hint=_HINT,
+            )
+        return found
+
+
+def unit_vector(vector: Any, n_dimensions: int | None, model: str) -> FloatArray:
+    """Return what a model made of a text as a vector of length 1.
+
+    Args:
+        vector: What it gave.
+        n_dimensions: How many numbers there should be, or None for any.
+        model: Its key, for the error.
+
+    Raises:
+        ModelResponseError: It is no vector of finite numbers, not of so many, or all 0.
+    """
+    try:
+        found = np.asarray(vector, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ModelResponseError(f"{model} gave no vector: {error}", model=model) from error
+    if found.ndim != 1 or len(found) != (n_dimensions or len(found)):
+        wanted = f"{n_dimensions} numbers" if n_dimensions else "a vector"
+        raise ModelResponseError(
+            f"{model} gave an array of shape {found.shape}, not {wanted}", model=model
+        )
+    with np.errstate(over="ignore", invalid="ignore"):
+        length = math.sqrt(found @ found)
+    if not 0 < length < math.inf:  # nan neither
+        raise ModelResponseError(f"{model} gave a vector of length {length}", model=model)
+    return found / length
+
+
+def _checked(centroids: FloatArray) -> FloatArray:
+    if centroids.ndim != 2 or not centroids.size or len(centroids) > MAX_SEGMENTS:
+        raise ConfigurationError(
+            f"centroids are 1 to {MAX_SEGMENTS:,} vectors of the same length, not an array of "
+            f"shape {centroids.shape}"
+        )
+    if not np.abs(centroids).max() <= 1.0:  # nan neither
+        raise ConfigurationError("a centroid of vectors of length 1 has numbers in [-1, 1]")
+    return np.round(centroids, _DECIMALS) + 0.0  # not -0.0, whose bytes are others
+
+
+def _digest(points: FloatArray, of: bytes = b"") -> str:
+    return blake2b(of + points.astype("<f8").tobytes(), digest_size=4).hexdigest()
+
+
+def _read(data: Any, version: str) -> tuple[Any, FloatArray]:
+    try:
+        return data[version], np.array(data["centroids"], dtype=np.float64)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"these are no segments: {error!r}", hint=_HINT) from error

@@ -13,8 +13,9 @@ import numpy as np
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.params import EmbeddingParams, OwnParams, Params, TextGenerationParams
+from orchestrator.core.tokens import estimate_tokens
 
-__all__ = ["FEATURES_VERSION", "text_features", "text_of", "word_features"]
+__all__ = ["FEATURES_VERSION", "excerpt", "text_features", "text_of", "word_features"]
 
 FEATURES_VERSION: Final = 1
 """Raised when the same text gets other features, so that what was learned of these is not mixed."""
@@ -76,7 +77,7 @@ def word_features(text: str, n: int = 32) -> FloatArray:
     if n < 1:
         raise ConfigurationError(f"features must be at least 1, not {n!r}")
     if len(text) > _LONGEST:
-        text = f"{text[: _LONGEST // 2]} {text[-_LONGEST // 2 :]}"
+        text = _ends(text, _LONGEST // 2)
     words = {*_WORD.findall(unicodedata.normalize("NFKC", text).casefold())}
     hashes = np.fromiter((crc32(word.encode()) for word in words), np.uint32, len(words))
     place = (hashes * _SPREAD).astype(np.uint64) * np.uint64(n) >> np.uint64(32)
@@ -85,6 +86,28 @@ def word_features(text: str, n: int = 32) -> FloatArray:
     np.add.at(found, place.astype(np.intp), sign)
     length = math.sqrt(found @ found)
     return found / length if length else found
+
+
+def excerpt(text: str, n_tokens: int) -> str:
+    """Return a text for a window of so many tokens, by our estimate.
+
+    Args:
+        text: Of a longer one the first and the last part are left, where tasks are mostly stated.
+        n_tokens: At least 1.
+
+    >>> excerpt(f"Translate this: {'la ' * 500}Thank you.", 12)
+    'Translate this: la la la a la la la la Thank you.'
+    """
+    half = min(len(text), _LONGEST) // 2
+    found = text if len(text) <= _LONGEST else _ends(text, half)
+    while half > 1 and (tokens := estimate_tokens(found)) > n_tokens:
+        half = max(min(half * n_tokens // tokens, half - 1), 1)
+        found = _ends(text, half)
+    return found
+
+
+def _ends(text: str, half: int) -> str:
+    return f"{text[:half]} {text[-half:]}"
 
 
 def _text(content: Any) -> str:

@@ -11,13 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.core.errors import ConfigurationError
+from orchestrator.core.errors import ConfigurationError, ModelResponseError
 from orchestrator.core.params import TextGenerationParams
 from orchestrator.core.requirements import ANYTHING, Requirements
 from orchestrator.core.statistics import MAX_SEGMENTS
 from orchestrator.routing import segments as module
 from orchestrator.routing.derive import derived
-from orchestrator.routing.segments import ByCentroid, ByKind, ByText, Segmenter
+from orchestrator.routing.segments import (
+    ByCentroid,
+    ByEmbedding,
+    ByKind,
+    ByText,
+    Segmenter,
+    unit_vector,
+)
 from orchestrator.routing.text_features import word_features
 
 CODE = "write a python function that reverses a list of integers"
@@ -154,3 +161,82 @@ def test_a_number_of_segments_that_cannot_be_kept_is_refused(n: int):
 def test_what_are_no_segments_is_refused(data: Any, told: str):
     with pytest.raises(ConfigurationError, match=told):
         ByCentroid.from_dict(data)
+
+
+# -- by an embedding model ---------------------------------------------------------------------
+
+EMBEDDED = ByEmbedding("p:e", np.array([[1.0, 0.0], [0.0, 1.0]]))
+
+
+def test_the_nearest_centroid_to_a_vector_names_its_segment_however_long_it_is():
+    assert EMBEDDED.segment([0.9, 0.1]) == EMBEDDED.segment([90, 10]) == f"{EMBEDDED.version}:0"
+    assert EMBEDDED.segment([0.1, 0.9]) == f"{EMBEDDED.version}:1"
+
+
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 2**32 - 1))
+def test_embedded_centroids_come_back_from_json_as_they_were(k: int, n: int, seed: int):
+    rng = np.random.default_rng(seed)
+    found = ByEmbedding("p:e", rng.uniform(-1, 1, (k, n)))
+    again = ByEmbedding.from_dict(orjson.loads(orjson.dumps(found.to_dict())))
+    vector = rng.normal(size=n)
+
+    assert (again.version, again.model, again.n_dimensions) == (found.version, "p:e", n)
+    assert again.to_dict() == found.to_dict()
+    assert again.segment(vector) == found.segment(vector)
+
+
+def test_another_model_or_other_centroids_are_another_version():
+    ones = np.ones((2, 4)) / 2
+    versions = {
+        ByEmbedding("p:e", ones).version,
+        ByEmbedding("p:f", ones).version,
+        ByEmbedding("p:e", ones / 2).version,
+        ByEmbedding("p:e", ones.reshape(4, 2)).version,
+        ByCentroid(ones).version,
+    }
+
+    assert len(versions) == 5
+    assert ByEmbedding("p:e", ones).version == ByEmbedding("p:e", ones + 1e-9).version
+
+
+@pytest.mark.parametrize(
+    ("vector", "told"),
+    [
+        ([1.0], r"shape \(1,\), not 2 numbers"),
+        ([1.0, 0.0, 0.0], r"shape \(3,\), not 2 numbers"),
+        ([[1.0, 0.0]], r"shape \(1, 2\)"),
+        ([0.0, 0.0], "of length 0.0"),
+        ([1.0, float("nan")], "of length nan"),
+        ([1e200, 0.0], "of length inf"),
+        ([1.0, "x"], "gave no vector"),
+        ([1.0, [2.0]], "gave no vector"),
+        (None, "shape"),
+    ],
+)
+def test_what_is_no_vector_of_this_model_is_refused(vector: Any, told: str):
+    with pytest.raises(ModelResponseError, match=told) as refused:
+        EMBEDDED.segment(vector)
+
+    assert refused.value.model == "p:e"
+
+
+def test_before_there_are_centroids_a_vector_may_have_any_dimensions():
+    assert unit_vector([3, 4], None, "p:e").tolist() == [0.6, 0.8]
+    with pytest.raises(ModelResponseError, match=r"shape \(0,\)|length 0"):
+        unit_vector([], None, "p:e")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"embedding": 2}, "version 2 of how texts are embedded, not 1"),
+        ({"model": None}, "named by its key, not None"),
+        ({"dimensions": 3}, "have 2 dimensions, not 3"),
+        ({"centroids": [[2.0, 0.0]]}, r"numbers in \[-1, 1\]"),
+        ({"centroids": None}, "not an array of shape"),
+        ({"centroids": [["a"]]}, "these are no segments"),
+    ],
+)
+def test_what_are_no_segments_of_vectors_is_refused(change: dict[str, Any], told: str):
+    with pytest.raises(ConfigurationError, match=told):
+        ByEmbedding.from_dict({**EMBEDDED.to_dict(), **change})

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.params import EmbeddingParams, OwnParams, Params, TextGenerationParams
+from orchestrator.core.tokens import estimate_tokens
 from orchestrator.routing import text_features as module
-from orchestrator.routing.text_features import text_features, text_of, word_features
+from orchestrator.routing.text_features import excerpt, text_features, text_of, word_features
 
 texts = st.text(max_size=200)
 sizes = st.integers(1, 64)
@@ -128,3 +129,19 @@ PARTS: Any = [
 def test_a_request_is_about_what_its_user_said_last(params: Params | None, text: str):
     assert text_of(params) == text
     assert (text_features(params) == word_features(text)).all()
+
+
+@given(st.text(max_size=2_000), st.integers(1, 500))
+def test_an_excerpt_fits_and_is_the_beginning_and_the_end(text: str, n_tokens: int):
+    found = excerpt(text, n_tokens)
+
+    if estimate_tokens(text) <= n_tokens:
+        assert found == text
+    elif len(found) > 3:  # less is never left of a text
+        assert estimate_tokens(found) <= n_tokens
+        half = len(found) // 2
+        assert (found[:half], found[-half:]) == (text[:half], text[-half:])
+
+
+def test_of_a_book_no_more_is_read_than_of_any_text():
+    assert len(excerpt("word " * 1_000_000, 10**9)) < 10_000
