@@ -121,7 +121,8 @@ def _show(found: Explanation) -> None:
         chosen = row.key == found.chosen
         models.add_row(*_cells(row), style="bold" if chosen else "dim" if row.refused else None)
     out.print(models)
-    out.print(f"\nselector {found.selector}: {found.chosen or 'nobody'}", markup=False)
+    said = f"\nselector {found.selector}, segment {found.segment}: {found.chosen or 'nobody'}"
+    out.print(said, markup=False)
 
 
 def _cells(row: ModelRow) -> tuple[str, ...]:

@@ -45,6 +45,7 @@ __all__ = [
     "ProcessExited",
     "ProfilingStarted",
     "RetryScheduled",
+    "SegmentingFailed",
     "StateRestored",
     "StateSaveFailed",
     "StateSaved",
@@ -408,6 +409,17 @@ class EvaluationsDropped(Event):
     """Answers came faster than evaluators judge them; ``dropped`` counts all that were left out."""
 
     dropped: int
+
+
+@_fact
+class SegmentingFailed(Event):
+    """An embedding model does not tell requests apart any more: they go on in one segment.
+
+    Said once, until it has told one again.
+    """
+
+    model: str
+    error: str
 
 
 @_fact

@@ -30,6 +30,7 @@ class Ask(NamedTuple):
         features: A feature vector for contextual selectors, or None.
         session: Stays with the model that answered it last; None where nothing stays.
         trial: Its part in an experiment, or None.
+        text: What has to be embedded first to find its segment, or None.
     """
 
     request_id: str
@@ -42,6 +43,7 @@ class Ask(NamedTuple):
     features: FloatArray | None = None
     session: str | None = None
     trial: Trial | None = None
+    text: str | None = None
 
 
 class Chosen(NamedTuple):

@@ -102,9 +102,10 @@ class Asking:
         """
         needs = ask.needs.joined(derived(params, stream=stream))
         request_id = self._next_id() if again else ask.request_id
-        segment, features = ask.segment, ask.features
+        segment, features, text = ask.segment, ask.features, None
         if segment == DEFAULT_SEGMENT:
             segment = self._contexts.segment(None, params, needs)
+            text = self._contexts.text(params)
         if features is None:
             features = self._contexts.features(_NOTHING, params)
         return ask._replace(
@@ -114,6 +115,7 @@ class Asking:
             segment=segment,
             what=_what(params),
             features=features,
+            text=text,
         )
 
     def _ask(
@@ -133,9 +135,12 @@ class Asking:
                 trial = self._trials.assign(name, _told(context, "unit") or request_id)
                 name = trial.variant
         chain = self._routes.chain(name)
-        segment, features = DEFAULT_SEGMENT, None
+        segment, features, text = DEFAULT_SEGMENT, None, None
         if context or self._contexts.read_requests:
-            segment = self._contexts.segment(_told(context, "task"), params, needs)
+            task = _told(context, "task")
+            segment = self._contexts.segment(task, params, needs)
+            if task is None:
+                text = self._contexts.text(params)
             features = self._contexts.features(context, params)
             if chain[0].affinity_s > 0:
                 session = _told(context, "session")
@@ -153,6 +158,7 @@ class Asking:
                 features,
                 session,
                 trial,
+                text,
             ),
         )
 

@@ -89,6 +89,20 @@ class Attempts:
                 self._say_decided(chosen.decision)
         return self._called(chosen)
 
+    async def begin_by_text(self) -> Chosen:
+        """Choose for the first attempt once the request's text has told its segment; as `begin`.
+
+        Where the choice was made beforehand, the segment is only for whoever comes next.
+        """
+        begun = self.begun = self._parts.clock.monotonic()
+        first = self._first()
+        if first is None:
+            await self._tell_apart()
+        self._first = lambda: first
+        chosen = self.begin()
+        self.begun = begun
+        return chosen
+
     def answered(
         self,
         chosen: Chosen,
@@ -155,6 +169,8 @@ class Attempts:
             Exception: The error itself, where no other model could do better.
         """
         consequence = self._settle_failure(chosen, error, process, usage)
+        if self.ask.text is not None:
+            await self._tell_apart()
         plan = self._plan = self._plan or AttemptPlan(self._parts.attempts)
         now = self._parts.clock.monotonic()
         retry_after_s = getattr(error, "retry_after_s", None)
@@ -216,6 +232,13 @@ class Attempts:
         return error
 
     # ------------------------------------------------------------------------------------------
+
+    async def _tell_apart(self) -> None:
+        text, segments = self.ask.text, self._parts.segments
+        assert text is not None
+        assert segments is not None
+        segment = await segments.segment(text, self.left_s)
+        self.ask = self.ask._replace(segment=segment, text=None)
 
     def _settle_failure(
         self, chosen: Chosen, error: Exception, process: str | None, usage: Usage | None = None

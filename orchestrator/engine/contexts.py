@@ -10,13 +10,13 @@ import numpy as np
 
 from orchestrator.core.errors import ConfigurationError, InvalidRequestError
 from orchestrator.core.estimates import FloatArray
-from orchestrator.core.params import Params
+from orchestrator.core.params import EmbeddingParams, Params
 from orchestrator.core.regressions import n_features_of
 from orchestrator.core.requirements import Requirements
 from orchestrator.core.selector import Selector
 from orchestrator.core.statistics import Statistics
-from orchestrator.routing.segments import Segmenter
-from orchestrator.routing.text_features import text_features
+from orchestrator.routing.segments import ByEmbedding, Segmenter
+from orchestrator.routing.text_features import text_features, text_of
 
 __all__ = ["DEFAULT_SEGMENT", "Contexts"]
 
@@ -33,12 +33,16 @@ class Contexts:
 
     Attributes:
         n_features: How many features selectors read; 0 where none does, and nobody works any out.
+        embeds: Whether requests that name no task are told apart by vectors of their texts.
         read_requests: Whether anything is learned from requests whose caller gives no context.
     """
 
-    def __init__(self, statistics: Statistics, segmenter: Segmenter | None = None) -> None:
+    def __init__(
+        self, statistics: Statistics, segmenter: Segmenter | ByEmbedding | None = None
+    ) -> None:
         self._statistics = statistics
-        self._segmenter = segmenter
+        self._segmenter = None if isinstance(segmenter, ByEmbedding) else segmenter
+        self.embeds = isinstance(segmenter, ByEmbedding)
         self.n_features = 0
         self.read_requests = segmenter is not None
 
@@ -65,6 +69,16 @@ class Contexts:
         if task is None and self._segmenter is not None:
             task = self._segmenter.segment(params, needs)
         return DEFAULT_SEGMENT if task is None else self._statistics.segment(task)
+
+    def text(self, params: Params | None) -> str | None:
+        """Return the text whose vector is to tell a request's segment, or None if none is.
+
+        For a request that wants vectors itself none is: it would cost twice, and take longer.
+        """
+        if not self.embeds or isinstance(params, EmbeddingParams):
+            return None
+        text = text_of(params)
+        return text if text.strip() else None
 
     def features(self, context: Mapping[str, Any], params: Params | None) -> FloatArray | None:
         """Return a request's features: its caller's, else its text's; None where nobody reads any.

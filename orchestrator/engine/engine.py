@@ -57,7 +57,7 @@ from orchestrator.routing.pacer import BudgetPacer
 from orchestrator.routing.pool import Pool
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import BY_PRIORITY, Route, Routes
-from orchestrator.routing.segments import Segmenter
+from orchestrator.routing.segments import ByEmbedding, Segmenter
 from orchestrator.selectors import PrioritySelector, make_selector
 from orchestrator.selectors.experiment import ExperimentPlan
 
@@ -84,6 +84,7 @@ class Engine:
         selector: Who chooses where a route names nobody else: an instance or a name.
         routes: Named policies; ``auto`` is taken where a request names none.
         segmenter: Tells kinds of requests apart that name no task; None: they are all one.
+        embed_within_s: How long a request waits at most for an embedding model to tell it apart.
         experiments: Names behind which routes or models are compared; see `Experiment`.
         objective: What quality, money, time and failures are worth to each other.
         deadline_s: The whole time of a request that names none; of streams, until the first token.
@@ -126,7 +127,8 @@ class Engine:
         *,
         selector: Selector | str = "default",
         routes: Sequence[Route] = (),
-        segmenter: Segmenter | None = None,
+        segmenter: Segmenter | ByEmbedding | None = None,
+        embed_within_s: float = 0.25,
         experiments: Sequence[ExperimentPlan] = (),
         objective: Objective | None = None,
         deadline_s: float = 120.0,
@@ -270,6 +272,17 @@ class Engine:
         self._contexts = Contexts(self._recorder.statistics, segmenter)
         self._contexts.read_by((self._selector, *(route.selector for route in routes)))
         self._asking = Asking(self._node, self._routes, self._contexts, deadline_s, self._trials)
+        if isinstance(segmenter, ByEmbedding):
+            self._parts.segments = extras.told_apart_by(
+                segmenter,
+                embed_within_s,
+                self._parts,
+                self._asking,
+                self.registry,
+                self._availability,
+                self._recorder.statistics,
+                self._say_if_wanted,
+            )
         self._unused = Unused(self._parts)
         self._monitor = health_monitor
         self._health = Health(
@@ -331,6 +344,8 @@ class Engine:
             tasks.start_soon(self._state.run)
         if self._evaluations is not None:
             self._evaluations.start(tasks)
+        if self._parts.segments is not None:
+            self._parts.segments.start(tasks)
         if self._monitor is not None:
             tasks.start_soon(self._monitor.run)
         if self.events.wants(EngineStarted):
@@ -348,6 +363,8 @@ class Engine:
         self._parts.deadlines.close()
         if self._evaluations is not None:
             self._evaluations.close()
+        if self._parts.segments is not None:
+            self._parts.segments.close()
         if self._writer is not None:
             await self._writer.aclose()
             self._writer = self._recorder.sink = None

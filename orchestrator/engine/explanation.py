@@ -56,12 +56,14 @@ class Explanation:
         requirements: What is demanded, by name.
         origins: Who demanded what, in order.
         selector: Who chooses.
+        segment: The kind of request whose statistics count; its name begins with what found it.
         models: Every model, the best first, refused ones last.
     """
 
     requirements: dict[str, Any]
     origins: tuple[tuple[str, str], ...]
     selector: str
+    segment: str
     models: tuple[ModelRow, ...]
 
     @classmethod
@@ -69,6 +71,7 @@ class Explanation:
         cls,
         pool: Pool,
         verdicts: Sequence[Verdict],
+        segment: str,
         evicts: Callable[[str], tuple[str, ...]] = lambda resident: (),
     ) -> Self:
         """Put together what each route of a request found; the first that can serve counts.
@@ -76,6 +79,7 @@ class Explanation:
         Args:
             pool: The models.
             verdicts: One for each route.
+            segment: The kind of request.
             evicts: Returns who would have to make room for a resident.
         """
         deciding = next((v for v in verdicts if v.scores is not None), verdicts[0])
@@ -89,6 +93,7 @@ class Explanation:
             requirements=requirements,
             origins=origins,
             selector=deciding.selector,
+            segment=segment,
             models=tuple(rows),
         )
 
@@ -104,6 +109,7 @@ class Explanation:
             "requirements": self.requirements,
             "origins": [{"requirement": name, "origin": origin} for name, origin in self.origins],
             "selector": self.selector,
+            "segment": self.segment,
             "chosen": self.chosen,
             "models": [
                 {name: getattr(row, name) for name in ModelRow.__dataclass_fields__}

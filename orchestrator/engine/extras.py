@@ -10,20 +10,24 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision
-from orchestrator.engine.parts import Places
+from orchestrator.core.statistics import Statistics
+from orchestrator.engine.asking import Asking
+from orchestrator.engine.parts import Parts, Places
 from orchestrator.lifecycle.manager import ModelManager
 from orchestrator.routing.availability import Availability, Notice
 from orchestrator.routing.budget import DailyBudget
 from orchestrator.routing.registry import ModelRegistry
+from orchestrator.routing.segments import ByEmbedding
 
 if TYPE_CHECKING:
+    from orchestrator.engine.embedded_segments import EmbeddedSegments
     from orchestrator.engine.evaluation import Evaluations
     from orchestrator.engine.evaluators import Evaluator
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.engine.state import StateKeeper
     from orchestrator.monitoring import ModelHealthMonitor
 
-__all__ = ["evaluated_by", "remembered_at", "watched_by"]
+__all__ = ["evaluated_by", "remembered_at", "told_apart_by", "watched_by"]
 
 
 def evaluated_by(
@@ -41,6 +45,24 @@ def evaluated_by(
     from orchestrator.engine.evaluators import make_evaluator
 
     return Evaluations([make_evaluator(one) for one in wanted], engine, clock, rate, say)
+
+
+def told_apart_by(
+    segmenter: ByEmbedding,
+    within_s: float,
+    parts: Parts,
+    asking: Asking,
+    registry: ModelRegistry,
+    availability: Availability,
+    statistics: Statistics,
+    say: Callable[..., None],
+) -> EmbeddedSegments:
+    """Return what tells requests apart by an embedding model of the pool."""
+    from orchestrator.engine.embedded_segments import EmbeddedSegments
+
+    return EmbeddedSegments(
+        segmenter, within_s, parts, asking, registry, availability, statistics.segment, say
+    )
 
 
 def watched_by(

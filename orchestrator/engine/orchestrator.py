@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import UnknownDecisionError
@@ -20,6 +20,9 @@ from orchestrator.engine.pool import Pool
 from orchestrator.engine.requests import Requests
 from orchestrator.routing.exploration import Explored
 from orchestrator.routing.routes import AUTO
+
+if TYPE_CHECKING:
+    from orchestrator.engine.embedded_segments import ToldApart
 
 __all__ = ["Orchestrator"]
 
@@ -56,7 +59,8 @@ class Orchestrator(Requests, Pool, LocalModels, Measuring):
     ) -> Explanation:
         """Say how a request would be decided now, model by model; nothing is recorded.
 
-        Arguments as for `generate` or `stream`; without a request, as for `select_model`.
+        Arguments as for `generate` or `stream`; without a request, as for `select_model`. Nobody
+        is called: a text that was not embedded of late is explained in the default segment.
         """
         if request is None:
             ask = self._asking.for_selection(options)
@@ -64,9 +68,12 @@ class Orchestrator(Requests, Pool, LocalModels, Measuring):
             routing, needs, rest = split(options)
             params = as_text_params(request, rest)
             ask = self._asking.for_request(params, routing, needs, stream=stream)
+        if ask.text is not None and self._parts.segments is not None:
+            ask = ask._replace(segment=self._parts.segments.known(ask.text))
         return Explanation.of(
             self.registry.pool,
             self._parts.chooser.explain(ask),
+            ask.segment,
             lambda resident: self._residency.cold_start(resident)[1],
         )
 
@@ -140,6 +147,11 @@ class Orchestrator(Requests, Pool, LocalModels, Measuring):
     def spent_today_usd(self) -> float | None:
         """What the day's budget has paid so far, or None if there is no budget."""
         return None if self._budget is None else self._budget.spent(self._clock.wall())
+
+    @property
+    def told_apart(self) -> ToldApart | None:
+        """How an embedding model has told requests apart so far, or None if none does."""
+        return None if self._parts.segments is None else self._parts.segments.told_apart
 
     @property
     def explored_today(self) -> Explored | None:

@@ -23,6 +23,7 @@ from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.routing.retry_budget import RetryBudget
 
 if TYPE_CHECKING:
+    from orchestrator.engine.embedded_segments import EmbeddedSegments
     from orchestrator.engine.evaluation import Evaluations
 
 __all__ = ["Parts", "Places", "process_of"]
@@ -42,6 +43,7 @@ class Parts:
     estimator: TokenEstimator
     timeouts: Timeouts
     evaluations: Evaluations | None = None
+    segments: EmbeddedSegments | None = None
     deadlines: Deadlines = field(default_factory=Deadlines)
     attempts: AttemptPolicy = field(default_factory=AttemptPolicy)
     retry_budget: RetryBudget = field(default_factory=RetryBudget)

@@ -54,6 +54,7 @@ class Pinned:
         task: The segment that the calls count for.
         max_cost: USD that all of them together may cost, or None.
         undeclared: Call also for what the model is not declared to do.
+        deadline_s: The whole time of each, or None for the engine's.
 
     Attributes:
         model: Its key.
@@ -69,11 +70,12 @@ class Pinned:
         task: str,
         max_cost: float | None,
         undeclared: bool = False,
+        deadline_s: float | None = None,
     ) -> None:
         self._parts = replace(parts, attempts=_ONCE, evaluations=None)
         self._asking = asking
         self.model = model
-        self._routing = {"model": model, "context": {"task": task}}
+        self._routing = {"model": model, "context": {"task": task}, "deadline_s": deadline_s}
         self._max_cost = max_cost
         self._undeclared = undeclared
         self.spent_usd = 0.0

@@ -127,7 +127,11 @@ class TextStream:
         try:
             with self._parts.deadlines.within(attempts.deadline_s) as deadline:
                 try:
-                    await self._reach_first_token(attempts.begin())
+                    if attempts.ask.text is None:
+                        chosen = attempts.begin()
+                    else:
+                        chosen = await attempts.begin_by_text()
+                    await self._reach_first_token(chosen)
                 except BaseException:
                     await self._abandon(late=deadline.expired)
                     raise

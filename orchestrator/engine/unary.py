@@ -52,7 +52,7 @@ async def answer(parts: Parts, attempts: Attempts, params: Params) -> Result:
 
 
 async def _answer(parts: Parts, attempts: Attempts, params: Params, deadline: Deadline) -> Result:
-    chosen = attempts.begin()
+    chosen = attempts.begin() if attempts.ask.text is None else await attempts.begin_by_text()
     while True:
         process: str | None = None
         model = chosen.model

@@ -23,6 +23,8 @@ FEATURES_VERSION: Final = 1
 _LONGEST: Final = 8192
 """Characters that are read: of a longer text the first and the last half of these, where tasks are
 mostly stated. It bounds the time to a millisecond."""
+_WINDOW: Final = 512
+"""Tokens of the smallest window that is common among embedding models: BERT's."""
 _WORD: Final = re.compile("[\u3040-\u30ff\u3400-\u9fff]|[^\\W\u3040-\u30ff\u3400-\u9fff]+")
 """A run of letters and digits; in scripts without spaces a character."""
 _SPREAD: Final = np.uint32(0x9E3779B1)
@@ -88,16 +90,18 @@ def word_features(text: str, n: int = 32) -> FloatArray:
     return found / length if length else found
 
 
-def excerpt(text: str, n_tokens: int) -> str:
-    """Return a text for a window of so many tokens, by our estimate.
+def excerpt(text: str, window: int | None) -> str:
+    """Return as much of a text as an embedding model takes, the same on every node.
 
     Args:
         text: Of a longer one the first and the last part are left, where tasks are mostly stated.
-        n_tokens: At least 1.
+        window: Tokens that the model takes, by its own count; None where it does not say.
 
-    >>> excerpt(f"Translate this: {'la ' * 500}Thank you.", 12)
+    >>> excerpt(f"Translate this: {'la ' * 500}Thank you.", 24)
     'Translate this: la la la a la la la la Thank you.'
     """
+    # Half: our estimate is off by less than that but for scripts that a model hardly knows.
+    n_tokens = max((window or _WINDOW) // 2, 1)
     half = min(len(text), _LONGEST) // 2
     found = text if len(text) <= _LONGEST else _ends(text, half)
     while half > 1 and (tokens := estimate_tokens(found)) > n_tokens:

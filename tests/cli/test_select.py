@@ -25,7 +25,7 @@ def test_the_table_says_how_each_model_scored_or_why_it_was_refused():
     assert ran.code == 0
     assert any(line.startswith("loop:cheap") and "untried" in line for line in lines)
     assert any(line.startswith("loop:dear") and "the request excludes it" in line for line in lines)
-    assert lines[-1] == "selector hierarchical: loop:cheap"
+    assert lines[-1] == "selector hierarchical, segment all: loop:cheap"
 
 
 def test_the_table_says_where_each_requirement_came_from():

@@ -131,9 +131,9 @@ def test_a_request_is_about_what_its_user_said_last(params: Params | None, text:
     assert (text_features(params) == word_features(text)).all()
 
 
-@given(st.text(max_size=2_000), st.integers(1, 500))
-def test_an_excerpt_fits_and_is_the_beginning_and_the_end(text: str, n_tokens: int):
-    found = excerpt(text, n_tokens)
+@given(st.text(max_size=2_000), st.integers(2, 1_000))
+def test_an_excerpt_takes_half_a_window_and_is_the_beginning_and_the_end(text: str, window: int):
+    found, n_tokens = excerpt(text, window), window // 2
 
     if estimate_tokens(text) <= n_tokens:
         assert found == text
@@ -145,3 +145,7 @@ def test_an_excerpt_fits_and_is_the_beginning_and_the_end(text: str, n_tokens: i
 
 def test_of_a_book_no_more_is_read_than_of_any_text():
     assert len(excerpt("word " * 1_000_000, 10**9)) < 10_000
+
+
+def test_a_window_that_is_not_known_is_a_small_one():
+    assert excerpt("word " * 1_000, None) == excerpt("word " * 1_000, 512)
