@@ -32,13 +32,16 @@ _OF_SERVING: Final[dict[str, Any]] = {
 """Arguments of an engine for what it does by itself, and their values that make it do nothing."""
 
 
-def configured(path: Path | None, *, paid: bool = False, serves: bool = True) -> Configured:
+def configured(
+    path: Path | None, *, paid: bool = False, serves: bool = True, **settings: Any
+) -> Configured:
     """Read the configuration, say what is wrong with it, and build the engine.
 
     Args:
         path: The file, or None.
         paid: Whether models that cost money join.
         serves: Whether it does by itself what it is configured to do, such as loading models.
+        settings: Settings that go before what is configured.
 
     Raises:
         ConfigurationError: It is wrong, or there is no model at all.
@@ -47,7 +50,7 @@ def configured(path: Path | None, *, paid: bool = False, serves: bool = True) ->
     from orchestrator.engine import Orchestrator
 
     said: dict[str, Any] = {"paid": True} if paid else {}
-    configuration = read_configuration(path, **said)
+    configuration = read_configuration(path, **said, **settings)
     for warning in configuration.warnings:
         note(f"warning: {warning}")
     arguments = arguments_for(configuration)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from orchestrator.cli.options import AsJson
+from orchestrator.cli.embedding import embedded
+from orchestrator.cli.options import AsJson, ConfigFile, Paid
 from orchestrator.cli.output import console, table, write_json
 from orchestrator.cli.progress import progress
 from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.money import format_usd
 from orchestrator.core.statistics import MAX_SEGMENTS
 
 if TYPE_CHECKING:
@@ -44,22 +47,40 @@ def train(
     seed: Annotated[int, typer.Option(help="The same seed, the same segments.", min=0)] = 1,
     out: Annotated[Path, typer.Option(help="The file to write.")] = Path("segments.json"),
     column: Annotated[str, typer.Option(help="The column that holds the prompts.")] = "text",
+    embedding_model: Annotated[
+        str | None, typer.Option(help="The model of the pool whose vectors tell prompts apart.")
+    ] = None,
+    config: ConfigFile = None,
+    paid: Paid = False,
     as_json: AsJson = False,
 ) -> None:
     """Find kinds of requests in prompts, for [selection] segments = "segments.json".
 
-    Prompts that share words come together. What was learned under other segments is kept, and
-    counts in every model's mean, but these begin anew.
+    Prompts that share words come together; with an embedding model those that mean the same, as
+    far as it can tell, and each request has its text embedded too. What was learned under other
+    segments is kept, and counts in every model's mean, but these begin anew.
     """
     import numpy as np
     import orjson
 
     from orchestrator.analysis.clusters import MAX_ROUNDS, k_means
-    from orchestrator.routing.segments import ByCentroid
+    from orchestrator.routing.segments import ByCentroid, ByEmbedding
 
-    with progress() as watching:
+    if embedding_model is None and (config is not None or paid):
+        raise InvalidRequestError(
+            "without an embedding model no pool is needed",
+            param="embedding-model",
+            hint="--embedding-model KEY, or leave out --config and --paid",
+        )
+    model, cost_usd = None, 0.0
+    with progress(per_step=100 if embedding_model is None else 1) as watching:
         texts = _read(prompts, column)
-        vectors = _vectors(texts, watching(f"reading {len(texts):,} prompts", len(texts)))
+        if embedding_model is None:
+            vectors = _vectors(texts, watching(f"reading {len(texts):,} prompts", len(texts)))
+        else:
+            model, vectors, cost_usd = asyncio.run(
+                embedded(texts, embedding_model, config, watching, paid=paid)
+            )
         told = np.flatnonzero(vectors.any(axis=1))
         if not told.size:
             raise InvalidRequestError(f"{prompts}: there is no word in it", param="prompts")
@@ -69,7 +90,7 @@ def train(
             np.random.default_rng(seed),
             watching("finding segments", MAX_ROUNDS),
         )
-    segmenter = ByCentroid(found.centroids)
+    segmenter = ByEmbedding(model, found.centroids) if model else ByCentroid(found.centroids)
     try:
         out.write_bytes(orjson.dumps(segmenter.to_dict()))
     except OSError as error:
@@ -91,6 +112,8 @@ def train(
             {
                 "file": out,
                 "version": segmenter.version,
+                "embedding_model": model,
+                "cost_usd": cost_usd,
                 "prompts": len(told),
                 "without_words": len(texts) - len(told),
                 "similarity": found.similarity,
@@ -103,7 +126,8 @@ def train(
         text = " ".join((row["example"] or "").split())
         cut = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
         shown.add_row(row["segment"], f"{row['prompts']:,}", cut)
-    console().print(f"{out}: {segments:,} segments of {len(told):,} prompts", markup=False)
+    spent = f" for {format_usd(cost_usd)}" if cost_usd else ""
+    console().print(f"{out}: {segments:,} segments of {len(told):,} prompts{spent}", markup=False)
     console().print(shown, markup=False)
 
 

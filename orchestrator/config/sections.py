@@ -159,6 +159,8 @@ class SelectionSection(Section):
     segments: str | None = None
     """A file that `orchestrator segments train` has written, for `centroids`; from the
     configuration file's folder."""
+    embed_within_s: Positive = 0.25
+    """How long a request waits at most for the embedding model that such a file may rest on."""
     prior: str | None = None
     """A file that `orchestrator warm-start` has written, from the configuration file's folder."""
     prior_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
