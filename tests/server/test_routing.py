@@ -2,7 +2,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from orchestrator import ExperimentPlan
+from orchestrator.routing.segments import ByEmbedding
+from orchestrator.testing.openai_wire import DEFAULT_DIMENSIONS, embedding
 from orchestrator.testing.scripted import ScriptedModel
 from tests.server.serving import Door, door_to
 
@@ -32,3 +36,29 @@ async def test_a_session_of_a_client_stays_with_its_model():
         found = [await told(door, {"session": s}, "auto") for s in ("s", "s", "t")]
 
     assert found == ["b", "b", "a"]
+
+
+async def test_a_clients_requests_are_told_apart_by_their_vectors():
+    code, travel = "a python function", "a night train"
+    points = np.array([embedding(text, DEFAULT_DIMENSIONS) for text in (code, travel)])
+    by = ByEmbedding("e:embedder", points)
+    models = (
+        ScriptedModel("a", ["yes"], "p"),
+        ScriptedModel("embedder", (), "e", capabilities=["embeddings"]),
+    )
+    # Longer than any machine takes: what takes too long is not this test's.
+    async with door_to(*models, engine={"segmenter": by, "embed_within_s": 30.0}) as door:
+
+        async def segment(text: str, **fields: Any) -> str:
+            reply = await door.chat(messages=[{"role": "user", "content": text}], **fields)
+            decision = door.orchestrator.decision(reply.headers["X-Orchestrator-Decision-Id"])
+            return decision.segment
+
+        found = [await segment(code), await segment(travel, stream=True)]
+        named = await segment(code, orchestrator={"context": {"task": "art"}})
+        reply = await door.post(
+            "/api/v1/explain", {"messages": [{"role": "user", "content": code}]}
+        )
+
+    assert [*found, named] == [f"{by.version}:0", f"{by.version}:1", "art"]
+    assert reply.json["segment"] == found[0]
