@@ -113,7 +113,6 @@ class EmbeddedSegments:
     def close(self) -> None:
         """Embed no more."""
         self._tasks = None
-        self._in_flight.clear()
 
     def known(self, text: str) -> str:
         """Return a text's segment if it was embedded of late, else the default one."""
@@ -133,7 +132,7 @@ class EmbeddedSegments:
         if found is None:
             found = await self._embedded(digest, read, left_s)
         else:
-            self._remember(digest, found)  # as the latest
+            self._remembered[digest] = found  # as the latest
         told = self.told_apart
         if found is None:
             self.told_apart = told._replace(missed=told.missed + 1)

@@ -143,6 +143,7 @@ async def test_a_failover_stays_in_the_segment_of_its_request():
     async with telling(says("a", down()), says("b"), model) as orchestrator:
         result = await orchestrator.generate(CODE)
         found = {orchestrator.decision(a.decision_id).segment for a in result.attempts}
+        assert told(orchestrator) == ToldApart(found=1)
     assert (len(result.attempts), found, len(model.calls)) == (2, {OF_CODE}, 1)
 
 
@@ -395,15 +396,16 @@ async def test_who_leaves_ends_what_only_it_waited_for():
     assert [call.end for call in model.calls] == ["left", "answered", "answered"]
 
 
+@pytest.mark.parametrize("after_s", [0, 0.1], ids=["as it is called", "in its call"])
 @simulated
-async def test_leaving_the_engine_ends_embedding_and_it_can_be_entered_again():
+async def test_leaving_the_engine_ends_embedding_and_it_can_be_entered_again(after_s: float):
     model = embedder(NEVER, Turn())
     orchestrator = telling(says("a"), model)
     async with orchestrator:
         waiting = asyncio.ensure_future(orchestrator.generate(CODE))
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(after_s)
         begun = now()
-    assert (now(), model.calls[0].end) == (begun, "left")
+    assert (now(), [call.end for call in model.calls]) == (begun, ["left"])
     await asyncio.gather(waiting, return_exceptions=True)
 
     async with orchestrator:
