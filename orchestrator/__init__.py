@@ -33,6 +33,7 @@ from orchestrator.core.errors import (
 from orchestrator.core.first_use import on_first_use as _on_first_use
 from orchestrator.core.handlers import HandlerModel, ModelRegistration, Plugin
 from orchestrator.core.keys import ModelKey
+from orchestrator.core.metrics import ModelMetrics
 from orchestrator.core.model import Model, ModelConstraints
 from orchestrator.core.model_types import ModelType
 from orchestrator.core.objective import Objective
@@ -92,6 +93,7 @@ __all__ = [
     "ModelError",
     "ModelHealthMonitor",
     "ModelKey",
+    "ModelMetrics",
     "ModelNotFoundError",
     "ModelRateLimitError",
     "ModelRegistration",

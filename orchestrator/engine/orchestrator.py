@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import UnknownDecisionError
+from orchestrator.core.metrics import ModelMetrics
 from orchestrator.core.params import TextRequest, as_text_params
 from orchestrator.core.requirements import as_count, as_limit
 from orchestrator.core.statistics import Outcome, minute_of
@@ -107,6 +108,14 @@ class Orchestrator(Requests, Pool, LocalModels, Measuring):
     def get_model_statistics(self) -> dict[str, dict[str, float]]:
         """Return every model's sums since the start; see `COLUMNS` for their units."""
         return self._recorder.totals()
+
+    def get_model_metrics(self, name: str) -> ModelMetrics:
+        """Return what a model has shown so far, over all requests.
+
+        Raises:
+            ModelNotFoundError: There is none of this name, or several.
+        """
+        return ModelMetrics.of(self._recorder.totals().get(self.registry.resolve(name), {}))
 
     def update_model_performance(
         self,

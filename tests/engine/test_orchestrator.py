@@ -1040,6 +1040,26 @@ async def test_statistics_show_calls_cost_and_tokens_during_a_run():
 
 
 @simulated
+async def test_a_models_metrics_follow_its_calls_while_they_are_made():
+    slow = Turn(text="one two three", after_s=2)
+    async with engine(says("a", slow)) as orchestrator:
+        assert orchestrator.get_model_metrics("a").calls == 0
+        await orchestrator.generate("hi")
+        first = orchestrator.get_model_metrics("p:a")
+        orchestrator.update_model_performance("a", success=False)
+        orchestrator.update_model_performance("a", success=True, latency_s=2.0, cost_usd=1.0)
+        later = orchestrator.get_model_metrics("p:a")
+        with pytest.raises(ModelNotFoundError):
+            orchestrator.get_model_metrics("b")
+
+    assert (first.calls, first.success_rate) == (1, 1.0)
+    assert first.latency_p50_s == first.latency_p95_s == pytest.approx(2.0)
+    assert later.calls == 3
+    assert later.success_rate == pytest.approx(2 / 3)
+    assert later.cost_usd == first.cost_usd + 1.0
+
+
+@simulated
 async def test_outcomes_from_elsewhere_may_be_told():
     async with engine(says("a"), says("b"), selector="performance") as orchestrator:
         for name in ("a", "b"):
