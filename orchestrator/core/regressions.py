@@ -1,10 +1,11 @@
 """How reward follows from a request's features, per arm: ridge regressions kept current.
 
-What is added up, and so merges and replays as other statistics do, are two sets of columns: for
-calls, whose reward is success, and for rated answers, whose reward is quality. Each is the packed
-upper triangle of the sum of x x^T, then the sum of r x, where x is the features behind a 1. What a
-decision needs, the inverse and the coefficients, is derived: by a rank-one update per outcome, and
-from the sums when they change otherwise.
+What is added up are two sets of columns: for calls, whose reward is success, and for rated answers,
+whose reward is quality. Each is the packed upper triangle of the sum of x x^T, then the sum of r x,
+where x is the features behind a 1. They are rows of statistics of a kind of their own, another for
+each number of features, and so are kept, merged and forgotten as others are. What a decision needs,
+the inverse and the coefficients, is derived: by a rank-one update per outcome, and from the sums
+when they change otherwise.
 """
 
 from __future__ import annotations
@@ -19,12 +20,20 @@ import numpy.typing as npt
 
 from orchestrator.core.errors import ConfigurationError, InvalidRequestError
 from orchestrator.core.estimates import FloatArray, Prior
-from orchestrator.core.statistics import Column
+from orchestrator.core.statistics import RESERVED, Column
 
-__all__ = ["Regressions", "columns_added", "n_columns", "n_features_of"]
+__all__ = [
+    "Regressions",
+    "columns_added",
+    "kind_of",
+    "n_columns",
+    "n_columns_of",
+    "n_features_of",
+]
 
 # Without axes: numpy compares with it in two thirds of the time of a number.
 _ZERO: Final = np.array(0.0)
+_KIND: Final = f"{RESERVED}regression-"
 _OPTIMISM: Final = 1.0
 """The reward that is expected before there is evidence: the best there is. The ridge of 1 makes it
 count for one pull."""
@@ -70,6 +79,27 @@ def n_features_of(columns: int) -> int:
     if columns != n_columns(found):
         raise ConfigurationError(f"no regression has {columns!r} columns", hint="see n_columns")
     return found
+
+
+def kind_of(n_features: int) -> str:
+    """Return what rows of regressions on so many features are called.
+
+    >>> kind_of(32)
+    '~regression-32'
+    """
+    return f"{_KIND}{n_features}"
+
+
+def n_columns_of(kind: str) -> int | None:
+    """Return how long the sums of such rows are; None if these are no regressions.
+
+    >>> n_columns_of("~regression-32")
+    1188
+    """
+    features = kind.removeprefix(_KIND)
+    if features == kind or not (features.isascii() and features.isdecimal()):
+        return None
+    return n_columns(int(features))
 
 
 def columns_added(
@@ -188,9 +218,21 @@ class Regressions:
         self._update(where, _with_intercept(features, self.n_features), count, reward)
 
     def learn(
-        self, arm: int, deltas: _Deltas, features: FloatArray | None, weight: float = 1.0
+        self,
+        arm: int,
+        deltas: _Deltas,
+        features: FloatArray | None,
+        weight: float = 1.0,
+        added: FloatArray | None = None,
     ) -> FloatArray | None:
         """Take an outcome or a rating, and return what it added to the columns, if anything.
+
+        Args:
+            arm: Whose it is.
+            deltas: What it adds to the columns of `orchestrator.core.statistics`.
+            features: The request's, shape ``(n_features,)``; None: all 0.
+            weight: What it counts, where it fades.
+            added: What `columns_added` returns for these, where that is known already.
 
         Raises:
             InvalidRequestError: There are more or fewer features, or one is not finite.
@@ -199,9 +241,10 @@ class Regressions:
         if evidence is None:
             return None
         x = _with_intercept(features, self.n_features)
-        added = _columns(x, evidence)
+        if added is None:
+            added = _columns(x, evidence)
         if weight != 1.0:
-            added *= weight
+            added = added * weight
         self._into(arm, added)
         count, reward = evidence[self.rates_quality]
         if arm not in self._stale and (count or reward):

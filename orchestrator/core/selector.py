@@ -55,8 +55,8 @@ class Selector(Protocol):
         name: How configuration and decisions call it.
         memory: How long it wants to remember.
         segmented: Whether it reads estimates of the request's segment.
-        n_extra: Additive columns of its own, beside those of `orchestrator.core.statistics`; see
-            `orchestrator.core.regressions`.
+        n_extra: Additive columns of its own, kept as rows of another kind beside those of
+            `orchestrator.core.statistics`; see `orchestrator.core.regressions`.
         floor: Probability spread evenly over the eligible arms, so that every choice could have
             been another and its log can judge other policies; 0 for rules that do not explore.
     """

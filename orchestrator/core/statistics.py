@@ -5,14 +5,22 @@ where something happened. Only its own node writes it, raising its version; merg
 higher version; reading adds rows. A minute's rows are folded into an hour's after an hour, into a
 day's after two days, into thirty days' after ninety. A folded row replaces the finer ones it
 covers, so a finer row that arrives late from elsewhere is known to be inside it.
+
+Most rows hold the sums of `COLUMNS`. Rows of another kind, such as the regressions of
+`orchestrator.core.regressions`, hold an array over all segments; in the place of the segment they
+have the name of their kind. Arrays are long, so these rows begin with an hour's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from math import log
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.records import record
 
 __all__ = [
@@ -23,11 +31,14 @@ __all__ = [
     "MINUTE",
     "MONTH",
     "OTHER_SEGMENT",
+    "RESERVED",
     "Column",
+    "MergeRow",
     "Outcome",
     "Row",
     "RowId",
     "Statistics",
+    "Sums",
     "minute_of",
 ]
 
@@ -77,6 +88,8 @@ _ONE_CALL, _ONE_OK, _ONE_CLOSED, _ONE_FIRST = (
 
 OTHER_SEGMENT: Final = "other"
 """Shared by every segment past the first 1,024."""
+RESERVED: Final = "~"
+"""Begins the names of other kinds of rows, and so never that of a segment."""
 
 MAX_SEGMENTS: Final = 1024
 MINUTE, HOUR, DAY, MONTH = 1, 60, 1440, 43200
@@ -91,8 +104,16 @@ def minute_of(wall: float) -> int:
     return int(wall // 60)
 
 
+Sums: TypeAlias = list[float] | npt.NDArray[np.float64]
+"""Of `COLUMNS` as a list, to which numbers are quickly added one by one; of another kind as an
+array, to which they are added together."""
+
+
 class RowId(NamedTuple):
-    """Whose sums a row holds; ``start`` and ``width`` are in minutes."""
+    """Whose sums a row holds; ``start`` and ``width`` are in minutes.
+
+    In rows of another kind, ``segment`` is the kind's name.
+    """
 
     node: str
     start: int
@@ -101,12 +122,16 @@ class RowId(NamedTuple):
     model: str
 
 
+MergeRow: TypeAlias = tuple[RowId, int, Sums]
+"""A row as it is told to others: whose it is, its version, its sums."""
+
+
 class Row:
-    """Sums in the order of `COLUMNS`, then a selector's own; and the version they are at."""
+    """Sums, and the version they are at."""
 
     __slots__ = ("sums", "version")
 
-    def __init__(self, sums: list[float], version: int = 0) -> None:
+    def __init__(self, sums: Sums, version: int = 0) -> None:
         self.sums = sums
         self.version = version
 
@@ -152,12 +177,10 @@ class Statistics:
 
     Args:
         node: Name of this process, unique among those that share statistics.
-        width: Columns per row, `COLUMNS` and the selectors' own.
     """
 
-    def __init__(self, node: str, width: int = len(COLUMNS)) -> None:
+    def __init__(self, node: str) -> None:
         self.node = node
-        self.width = width
         self._rows: dict[RowId, Row] = {}
         self._segments: set[str] = set()
         self._hot: dict[tuple[str, str], Row] = {}
@@ -168,9 +191,17 @@ class Statistics:
         return len(self._rows)
 
     def segment(self, name: str) -> str:
-        """Return the segment under which this one is kept."""
+        """Return the segment under which this one is kept.
+
+        Raises:
+            InvalidRequestError: The name begins as those of other kinds of rows do.
+        """
         if name in self._segments:
             return name
+        if name.startswith(RESERVED):
+            raise InvalidRequestError(
+                f"no segment's name begins with {RESERVED!r}: {name!r}", param="context.task"
+            )
         if len(self._segments) >= MAX_SEGMENTS:
             return OTHER_SEGMENT
         self._segments.add(name)
@@ -191,6 +222,23 @@ class Statistics:
             sums[column] += delta
         row.version += 1
 
+    def add_array(self, minute: int, kind: str, model: str, added: npt.NDArray[np.float64]) -> None:
+        """Add to a row of another kind, our own: the hour's, or the one it has been folded into.
+
+        Args:
+            minute: When the pull began.
+            kind: Its name, which begins with `RESERVED`.
+            model: The model's key.
+            added: As long as all of this kind.
+        """
+        row_id = RowId(self.node, minute // HOUR * HOUR, HOUR, kind, model)
+        row = self._rows.get(row_id) or self._covering(row_id)
+        if row is None:
+            self._rows[row_id] = Row(added.copy(), 1)
+        else:
+            row.sums = _plus(row.sums, added)
+            row.version += 1
+
     def advance(self, minute: int) -> None:
         """Let ``minute`` be the one that is written most."""
         if minute != self._hot_minute:
@@ -202,31 +250,36 @@ class Statistics:
         return iter(self._rows.items())
 
     def totals(self, since: int | None = None) -> dict[tuple[str, str], list[float]]:
-        """Return the sums by (segment, model), of rows that end after minute ``since``."""
+        """Return the sums by (segment, model), of rows that end after minute ``since``.
+
+        Rows of other kinds are not among them.
+        """
         found: dict[tuple[str, str], list[float]] = {}
         for row_id, row in self._rows.items():
             if since is not None and row_id.start + row_id.width <= since:
                 continue
-            sums = found.setdefault((row_id.segment, row_id.model), [0.0] * self.width)
-            for column, value in enumerate(row.sums):
-                sums[column] += value
+            if isinstance(row.sums, list):
+                sums = found.setdefault((row_id.segment, row_id.model), [0.0] * len(COLUMNS))
+                for column, value in enumerate(row.sums):
+                    sums[column] += value
         return found
 
     def forget(self) -> None:
         """Set every sum to nothing, but for pulls that are open: their ends are yet to come."""
         for row_id, row in self._rows.items():
             sums = row.sums
-            open_pulls = sums[Column.OPENED] - sums[Column.CLOSED] - sums[Column.EXPIRED]
-            row.sums = [0.0] * self.width
-            row.sums[Column.OPENED] = open_pulls
+            if isinstance(sums, list):
+                open_pulls = sums[Column.OPENED] - sums[Column.CLOSED] - sums[Column.EXPIRED]
+                row.sums = [0.0] * len(COLUMNS)
+                row.sums[Column.OPENED] = open_pulls
+            else:
+                row.sums = np.zeros_like(sums)
             if row_id.node == self.node:
                 row.version += 1
 
     # -- sharing -------------------------------------------------------------------------------
 
-    def merge(
-        self, rows: Iterable[tuple[RowId, int, list[float]]]
-    ) -> list[tuple[RowId, list[float]]]:
+    def merge(self, rows: Iterable[MergeRow]) -> list[tuple[RowId, Sums]]:
         """Take rows of other nodes, or our own from a store.
 
         Returns:
@@ -240,16 +293,19 @@ class Statistics:
         ]
         # The widest first: a finer row that came along with it is inside it.
         news.sort(key=lambda row: -row[0].width)
-        absorbed = self._absorb({r for r, _, _ in news if r.width > MINUTE})
-        changes: list[tuple[RowId, list[float]]] = []
+        absorbed = self._absorb(
+            {r for r, _, sums in news if r.width > (MINUTE if isinstance(sums, list) else HOUR)}
+        )
+        changes: list[tuple[RowId, Sums]] = []
         for row_id, version, sums in news:
             if not self._is_news(row_id, version):
                 continue
             known = self._rows.get(row_id)
-            before = absorbed.get(row_id, [0.0] * self.width) if known is None else known.sums
-            self._rows[row_id] = Row(list(sums), version)
-            self._segments.add(row_id.segment)
-            changes.append((row_id, [a - b for a, b in zip(sums, before, strict=True)]))
+            before = absorbed.get(row_id) if known is None else known.sums
+            self._rows[row_id] = Row(sums.copy(), version)
+            if isinstance(sums, list):
+                self._segments.add(row_id.segment)
+            changes.append((row_id, sums.copy() if before is None else _minus(sums, before)))
         self._hot = {}
         return changes
 
@@ -283,7 +339,7 @@ class Statistics:
         row_id = RowId(self.node, minute, MINUTE, segment, model)
         row = self._rows.get(row_id) or self._covering(row_id)
         if row is None:
-            row = self._rows[row_id] = Row([0.0] * self.width)
+            row = self._rows[row_id] = Row([0.0] * len(COLUMNS))
         return row
 
     def _covering(self, row_id: RowId) -> Row | None:
@@ -294,9 +350,9 @@ class Statistics:
                     return row
         return None
 
-    def _absorb(self, targets: set[RowId]) -> dict[RowId, list[float]]:
+    def _absorb(self, targets: set[RowId]) -> dict[RowId, Sums]:
         """Remove the finer rows that each target covers and return their sums."""
-        absorbed: dict[RowId, list[float]] = {}
+        absorbed: dict[RowId, Sums] = {}
         if not targets:
             return absorbed
         widths = sorted({t.width for t in targets}, reverse=True)
@@ -304,12 +360,19 @@ class Statistics:
             for width in widths:
                 target = _widened(row_id, width)
                 if row_id.width < width and target in targets:
-                    total = absorbed.setdefault(target, [0.0] * self.width)
-                    for column, value in enumerate(self._rows.pop(row_id).sums):
-                        total[column] += value
+                    total, sums = absorbed.get(target), self._rows.pop(row_id).sums
+                    absorbed[target] = sums if total is None else _plus(total, sums)
                     break
         return absorbed
 
 
 def _widened(row_id: RowId, width: int) -> RowId:
     return row_id._replace(start=row_id.start // width * width, width=width)
+
+
+def _plus(a: Sums, b: Sums) -> Sums:
+    return [x + y for x, y in zip(a, b, strict=True)] if isinstance(a, list) else a + b
+
+
+def _minus(a: Sums, b: Sums) -> Sums:
+    return [x - y for x, y in zip(a, b, strict=True)] if isinstance(a, list) else a - b

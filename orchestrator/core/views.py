@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-import numpy as np
-
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray, Prior
 from orchestrator.core.pooling import Pooled
-from orchestrator.core.regressions import Regressions, n_features_of
-from orchestrator.core.statistics import COLUMNS, DAY, HOUR, MINUTE, MONTH, Column, RowId
+from orchestrator.core.regressions import Regressions, kind_of, n_features_of
+from orchestrator.core.statistics import DAY, HOUR, MINUTE, MONTH, Column, RowId, Sums
 from orchestrator.core.watch import Watch, revision
 
 __all__ = ["ALL", "Evidence", "Memory", "View"]
@@ -31,8 +29,10 @@ class Memory:
     Attributes:
         window_s: What is older is forgotten at once; at least a minute. Up to an hour it moves
             by the minute, up to two days by the hour, up to ninety by the day, beyond that by
-            thirty days.
-        half_life_s: What is this old counts half.
+            thirty days. Regressions that are read from rows, after a restart or a merge, count
+            while any of their hour is within the window.
+        half_life_s: What is this old counts half. What is read from rows is as old as their first
+            minute.
         adaptive: Whether an arm whose rewards have changed is believed only what came since; see
             `orchestrator.core.changes`.
         pooling: Pulls, above 0, that an arm's mean over all other segments counts for in each, or
@@ -71,7 +71,6 @@ class Memory:
 ALL = Memory()
 """Remembers everything."""
 _OPENED = ((Column.OPENED, 1.0),)
-_WIDTH = len(COLUMNS)
 _MOST_TOUCHED = 10_000
 """After so many changes, everything that is derived from them is derived anew."""
 
@@ -196,6 +195,7 @@ class View:
         key: str,
         deltas: _Deltas,
         features: FloatArray | None = None,
+        columns: FloatArray | None = None,
     ) -> None:
         """Take what was added to a row of this minute; unknown models are not ours to judge.
 
@@ -205,6 +205,7 @@ class View:
             key: The model's.
             deltas: What is added to which column.
             features: The request's, for selectors that learn from them; None: all 0.
+            columns: What `columns_added` returns for these, where that is known already.
 
         Raises:
             InvalidRequestError: There are more or fewer features than the selector learns from.
@@ -216,7 +217,7 @@ class View:
         if self.extra is not None:
             fades = self.memory.half_life_s is not None
             weight = self._weight(minute) if fades else 1.0
-            added = self.extra.learn(arm, deltas, features, weight)
+            added = self.extra.learn(arm, deltas, features, weight, columns)
             if added is not None:
                 self._remember_extra(minute, arm, added)
 
@@ -235,14 +236,17 @@ class View:
         if self._total.rates_quality and not rated_before:
             self.rate_quality()
 
-    def add_extra(self, minute: int, arm: int, sums: FloatArray) -> None:
-        """Add to the selector's own columns of an arm."""
-        if self.extra is None or minute < self._first:
+    def _add_extra(self, row_id: RowId, arm: int, sums: FloatArray) -> None:
+        """Take a row of regressions, in which minutes are one."""
+        if self.extra is None or row_id.segment != kind_of(self.extra.n_features):
+            return
+        last = row_id.start + row_id.width - 1
+        if last < self._first:
             return
         if self.memory.half_life_s is not None:
-            sums = sums * self._weight(minute)
+            sums = sums * self._weight(row_id.start)
         self.extra.add(arm, sums)
-        self._remember_extra(minute, arm, sums)
+        self._remember_extra(last, arm, sums)
 
     def rate_quality(self) -> None:
         """Judge by quality from now on, in every segment alike."""
@@ -299,22 +303,24 @@ class View:
         found._whole = Evidence(found._total, None, found.extra)
         return found
 
-    def replay(self, rows: Iterable[tuple[RowId, list[float]]]) -> None:
+    def replay(self, rows: Iterable[tuple[RowId, Sums]]) -> None:
         """Take whole rows, as after a restart or a merge."""
         begun = None
         if self._watch is not None:  # which has to meet them as they happened
             rows = sorted(rows, key=lambda row: row[0].start)
         for row_id, sums in rows:
+            arm = self._arms.get(row_id.model)
+            if not isinstance(sums, list):
+                if arm is not None:
+                    self._add_extra(row_id, arm, sums)
+                continue
             if row_id.start != begun:
                 begun = row_id.start
                 self._adapt()
-            arm = self._arms.get(row_id.model)
             if arm is None or row_id.start < self._first:
                 continue
-            base = [(column, value) for column, value in enumerate(sums[:_WIDTH]) if value]
+            base = [(column, value) for column, value in enumerate(sums) if value]
             self._add(row_id.start, row_id.segment, arm, base)
-            if len(sums) > _WIDTH:
-                self.add_extra(row_id.start, arm, np.asarray(sums[_WIDTH:]))
 
     def _prepare(self, segment: str) -> Evidence:
         own, kappa = self._of(segment), self.memory.pooling

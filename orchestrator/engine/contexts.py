@@ -65,7 +65,11 @@ class Contexts:
         self.read_requests = self.read_requests or self.n_features > 0
 
     def segment(self, task: str | None, params: Params | None, needs: Requirements) -> str:
-        """Return the kind of a request: the task that its caller names, else what is found."""
+        """Return the kind of a request: the task that its caller names, else what is found.
+
+        Raises:
+            InvalidRequestError: The name begins as only those of other rows than segments' do.
+        """
         if task is None and self._segmenter is not None:
             task = self._segmenter.segment(params, needs)
         return DEFAULT_SEGMENT if task is None else self._statistics.segment(task)

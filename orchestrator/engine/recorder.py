@@ -10,8 +10,9 @@ from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
 from orchestrator.core.estimates import FloatArray, Prior
 from orchestrator.core.ports import DecisionSink
+from orchestrator.core.regressions import columns_added, kind_of, n_features_of
 from orchestrator.core.selector import Selector, UpdatedSelector
-from orchestrator.core.statistics import COLUMNS, Column, Outcome, RowId, Statistics
+from orchestrator.core.statistics import COLUMNS, Column, MergeRow, Outcome, Statistics
 from orchestrator.core.views import ALL, Memory, View
 from orchestrator.engine.decision_log import DecisionLog, Remembered
 
@@ -43,6 +44,8 @@ class Recorder:
         """Users' selectors that keep by themselves what they learn."""
         self._features: dict[int, FloatArray] = {}
         """Of decisions whose outcome or quality is yet to come, by their sequence."""
+        self._n_features = 0
+        """How many the selectors in use learn from: one number for all of them, 0 for none."""
         self.base = View(ALL, ())
         """Everything ever seen, which no selector's memory shortens: speeds and token counts."""
         self._views: dict[_ViewKey, View] = {(ALL, False, 0): self.base}
@@ -62,6 +65,8 @@ class Recorder:
             self._read[key] = view
             self._judge_alike()
         if view is None:
+            if selector.n_extra:
+                self._n_features = n_features_of(selector.n_extra)
             view = View(
                 selector.memory,
                 self.keys,
@@ -108,6 +113,7 @@ class Recorder:
         self.log.append(decision)
         if features is not None:
             self._features[decision.sequence] = features
+        if self._features:
             self._features.pop(decision.sequence - self.log.limit, None)
         if self.sink is not None:
             self.sink.decided(decision, features)
@@ -196,7 +202,7 @@ class Recorder:
             view.clear()
             view.replay((row_id, row.sums) for row_id, row in self.statistics.rows())
 
-    def merge(self, rows: Iterable[tuple[RowId, int, list[float]]]) -> None:
+    def merge(self, rows: Iterable[MergeRow]) -> None:
         """Take rows of other nodes, or our own from a store."""
         changes = self.statistics.merge(rows)
         for view in self._views.values():
@@ -226,6 +232,11 @@ class Recorder:
         deltas: Sequence[tuple[int, float]],
         features: FloatArray | None = None,
     ) -> None:
+        columns = None
+        if self._n_features:
+            columns = columns_added(deltas, features, self._n_features)
+            if columns is not None:
+                self.statistics.add_array(minute, kind_of(self._n_features), key, columns)
         self.statistics.add(minute, segment, key, deltas)
         for view in self._views.values():
-            view.add(minute, segment, key, deltas, features)
+            view.add(minute, segment, key, deltas, features, columns)

@@ -59,7 +59,8 @@ class Segmenter(Protocol):
             needs: What the caller demands and the request implies.
 
         Returns:
-            A name, or None where there is nothing to tell it by.
+            A name, or None where there is nothing to tell it by. It does not begin with
+            `orchestrator.core.statistics.RESERVED`.
         """
         ...
 

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Final
 
-from orchestrator.core.statistics import COLUMNS, DAY, Column, RowId, Statistics
+import numpy as np
+
+from orchestrator.core.regressions import n_columns_of
+from orchestrator.core.statistics import (
+    COLUMNS,
+    DAY,
+    RESERVED,
+    Column,
+    MergeRow,
+    RowId,
+    Statistics,
+    Sums,
+)
 from orchestrator.store.records import Kept
 
-__all__ = ["Learned", "MergeRow", "folded", "kept_row", "merge_row"]
+__all__ = ["Learned", "folded", "is_known", "kept_row", "merge_row"]
 
-MergeRow: TypeAlias = tuple[RowId, int, list[float]]
-"""A row as `Statistics.merge` takes it."""
+_PACKED: Final = np.dtype("<f8")
 _SILENT_FOR: Final = 2 * DAY
 """A node that has written nothing for so many minutes has ended, and folds its rows no more."""
 
@@ -89,9 +100,20 @@ def folded(rows: list[Kept], minute: int) -> tuple[list[Kept], list[RowId]]:
     return new, gone
 
 
-def kept_row(row_id: RowId, version: int, sums: list[float]) -> Kept:
+def is_known(row: Kept) -> bool:
+    """Return whether `merge_row` can read a row; others are kinds of another version's."""
+    kind, packed = row.row_id.segment, row.packed
+    if not kind.startswith(RESERVED):
+        return packed is None
+    columns = n_columns_of(kind)
+    return columns is not None and packed is not None and len(packed) == columns * _PACKED.itemsize
+
+
+def kept_row(row_id: RowId, version: int, sums: Sums) -> Kept:
     """Return a row as a store keeps it."""
-    return Kept(row_id, version, {c: v for c, v in zip(COLUMNS, sums, strict=False) if v})
+    if isinstance(sums, list):
+        return Kept(row_id, version, {c: v for c, v in zip(COLUMNS, sums, strict=True) if v})
+    return Kept(row_id, version, {}, sums.astype(_PACKED, copy=False).tobytes())
 
 
 def merge_row(row: Kept) -> MergeRow:
@@ -100,6 +122,8 @@ def merge_row(row: Kept) -> MergeRow:
     Pulls that were open are left out too: whoever made them is not heard from again, and an open
     pull counts in every optimism bonus.
     """
+    if row.packed is not None:
+        return row.row_id, row.version, np.frombuffer(row.packed, _PACKED).astype(np.float64)
     sums = [row.sums.get(column, 0.0) for column in COLUMNS]
     sums[Column.OPENED] = sums[Column.CLOSED] + sums[Column.EXPIRED]
     return row.row_id, row.version, sums

@@ -28,11 +28,19 @@ class Batch:
 
 
 class Kept(NamedTuple):
-    """A row of statistics as it is kept: its sums by the names of their columns, zeros left out."""
+    """A row of statistics as it is kept.
+
+    Attributes:
+        row_id: Whose sums it holds.
+        version: Theirs.
+        sums: By the names of their columns, zeros left out; empty in rows of another kind.
+        packed: What rows of another kind hold instead, little-endian float64.
+    """
 
     row_id: RowId
     version: int
     sums: dict[str, float]
+    packed: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from orchestrator.store.errors import StoreError, StoreSchemaError
 
 __all__ = ["CURRENT", "check", "upgrade"]
 
-CURRENT: Final = "3"
+CURRENT: Final = "4"
 """The last of the migrations; they are numbered."""
 
 

@@ -199,7 +199,7 @@ class SqliteStore:
 
         async with self._begun() as connection:
             found = await connection.execute(sa.select(statistics))
-            return [Kept(RowId(*row[:5]), row[5], orjson.loads(row[6])) for row in found]
+            return [Kept(RowId(*row[:5]), row[5], orjson.loads(row[6]), row[7]) for row in found]
 
     async def experiments(self) -> list[ExperimentShare]:
         """Read the shares of experiments."""
@@ -228,6 +228,7 @@ class SqliteStore:
                 **row.row_id._asdict(),
                 "version": row.version,
                 "sums": orjson.dumps(row.sums).decode(),
+                "packed": row.packed,
             }
             for row in rows
         ]
@@ -248,7 +249,7 @@ class SqliteStore:
                 added = insert(statistics)
                 newer = added.on_conflict_do_update(
                     index_elements=list(statistics.primary_key.columns),
-                    set_={"version": added.excluded.version, "sums": added.excluded.sums},
+                    set_={name: added.excluded[name] for name in ("version", "sums", "packed")},
                     where=statistics.c.version < added.excluded.version,
                 )
                 await connection.execute(newer, new)

@@ -106,6 +106,7 @@ statistics: Final = sa.Table(
     sa.Column("model", sa.Text, primary_key=True),
     sa.Column("version", sa.BigInteger, nullable=False),
     sa.Column("sums", sa.Text, nullable=False),  # column -> sum, as a JSON object
+    sa.Column("packed", sa.LargeBinary),  # or sums of another kind, little-endian float64
 )
 
 experiments: Final = sa.Table(

@@ -15,10 +15,10 @@ from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision
 from orchestrator.core.events import EventsDropped
 from orchestrator.core.ports import ExperimentShare
-from orchestrator.core.statistics import Outcome, Statistics, minute_of
+from orchestrator.core.statistics import MergeRow, Outcome, Statistics, minute_of
 from orchestrator.store.encoder import Encoder
 from orchestrator.store.errors import LogDataError, StoreError
-from orchestrator.store.learned import Learned, MergeRow, folded, merge_row
+from orchestrator.store.learned import Learned, folded, is_known, merge_row
 from orchestrator.store.records import Batch, Store
 
 __all__ = ["LogWriter"]
@@ -157,7 +157,8 @@ class LogWriter:
         try:
             with anyio.fail_after(_OPEN_WITHIN_S):
                 await self._store.open()
-                known = await self._store.statistics()
+                # What a later version keeps is left to it, and stays where it is.
+                known = [row for row in await self._store.statistics() if is_known(row)]
                 shares = await self._store.experiments()
                 new, gone = folded(known, minute_of(self._clock.wall()))
                 if new:

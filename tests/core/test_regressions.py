@@ -12,7 +12,9 @@ from orchestrator.core.estimates import FloatArray, Prior
 from orchestrator.core.regressions import (
     Regressions,
     columns_added,
+    kind_of,
     n_columns,
+    n_columns_of,
     n_features_of,
 )
 from orchestrator.core.statistics import Column, Outcome
@@ -178,6 +180,34 @@ def test_many_runs_at_once_learn_as_each_alone():
 def test_what_is_no_outcome_adds_nothing(deltas: list[tuple[int, float]]):
     assert columns_added(deltas, np.ones(2), 2) is None
     assert Regressions((1,), 2).learn(0, deltas, np.ones(2)) is None
+
+
+@given(st.integers(1, 300), st.floats(0.1, 1))
+def test_what_an_outcome_adds_may_be_known_already(n_features: int, weight: float):
+    x = np.linspace(-1, 1, n_features)
+    known, anew = Regressions((1,), n_features), Regressions((1,), n_features)
+    columns = columns_added(WON, x, n_features)
+    assert columns is not None
+    before = columns.copy()
+
+    known.learn(0, WON, x, weight, columns)
+    anew.learn(0, WON, x, weight)
+    for regressions in (known, anew):
+        regressions.add(0, np.zeros(n_columns(n_features)))
+        regressions.refresh()
+
+    assert (columns == before).all()
+    assert (known.theta == anew.theta).all()
+
+
+@given(st.integers(1, 300))
+def test_the_kind_of_a_row_tells_how_long_it_is(n_features: int):
+    assert n_columns_of(kind_of(n_features)) == n_columns(n_features)
+
+
+@pytest.mark.parametrize("kind", ["all", "regression-2", "~regression-", "~regression-x", "~x-2"])
+def test_other_rows_are_no_regressions(kind: str):
+    assert n_columns_of(kind) is None
 
 
 @given(st.integers(1, 300))

@@ -1,16 +1,17 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable
 from copy import deepcopy
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.statistics import (
     COLUMNS,
     DAY,
@@ -19,7 +20,9 @@ from orchestrator.core.statistics import (
     MINUTE,
     MONTH,
     OTHER_SEGMENT,
+    RESERVED,
     Column,
+    MergeRow,
     Outcome,
     RowId,
     Statistics,
@@ -29,6 +32,7 @@ from orchestrator.core.statistics import (
 START = 29_000_000 // MONTH * MONTH
 NOTHING = [0.0] * len(COLUMNS)
 CALL = [(Column.CALLS, 1.0)]
+KIND = RESERVED + "pairs"
 
 outcomes = st.builds(
     Outcome,
@@ -46,8 +50,28 @@ def rows_of(statistics: Statistics) -> dict[RowId, tuple[int, list[float]]]:
     return {row_id: (row.version, list(row.sums)) for row_id, row in statistics.rows()}
 
 
-def snapshot(statistics: Statistics) -> list[tuple[RowId, int, list[float]]]:
-    return [(row_id, row.version, list(row.sums)) for row_id, row in statistics.rows()]
+def snapshot(statistics: Statistics) -> list[MergeRow]:
+    return [(row_id, row.version, row.sums.copy()) for row_id, row in statistics.rows()]
+
+
+def all_totals(statistics: Statistics) -> Sums:
+    """The sums of every row by (segment or kind, model)."""
+    found: Sums = {}
+    for row_id, row in statistics.rows():
+        known = found.setdefault((row_id.segment, row_id.model), [0.0] * len(row.sums))
+        known[:] = [a + b for a, b in zip(known, row.sums, strict=True)]
+    return found
+
+
+def nothing_of(segment: str) -> list[float]:
+    return [0.0] * (2 if segment == KIND else len(COLUMNS))
+
+
+class Tally(dict[tuple[str, str], list[float]]):
+    """Sums that begin with nothing."""
+
+    def __missing__(self, place: tuple[str, str]) -> list[float]:
+        return self.setdefault(place, nothing_of(place[0]))
 
 
 def calls_at(statistics: Statistics) -> dict[tuple[int, int], float]:
@@ -60,7 +84,7 @@ def same(a: Sums, b: Sums) -> bool:
     return {k for k, v in a.items() if any(v)} == {k for k, v in b.items() if any(v)} and all(
         math.isclose(x, y, rel_tol=1e-9, abs_tol=1e-9)
         for key in a
-        for x, y in zip(a[key], b.get(key, NOTHING), strict=True)
+        for x, y in zip(a[key], b.get(key, [0.0] * len(a[key])), strict=True)
     )
 
 
@@ -136,6 +160,17 @@ def test_only_so_many_segments_are_kept_apart():
     assert statistics.segment("s0") == "s0"
 
 
+def test_no_segment_is_named_as_another_kind_of_rows():
+    statistics = Statistics("n")
+    statistics.merge([(RowId("w", START, HOUR, KIND, "a:m"), 1, np.ones(2))])
+
+    for name in (KIND, RESERVED, f"{RESERVED}regression-32"):
+        with pytest.raises(InvalidRequestError, match="begins with '~'") as refused:
+            statistics.segment(name)
+        assert refused.value.param == "context.task"
+    assert statistics.segment(f"re{KIND}") == f"re{KIND}"
+
+
 # -- folding -----------------------------------------------------------------------------------
 
 
@@ -164,6 +199,23 @@ def test_late_feedback_finds_the_row_its_decision_was_folded_into():
     assert not others
     assert (row_id.start, row_id.width, version) == (START, DAY, 2)
     assert (sums[Column.CALLS], sums[Column.QUALITY]) == (1.0, 0.9)
+
+
+def test_a_row_of_another_kind_begins_with_an_hours_and_lasts_as_long_as_others_of_that_width():
+    statistics = Statistics("n")
+    statistics.add_array(START + 5, KIND, "a:m", np.array([1.0, 2.0]))
+    for last_moment, width in (
+        (0, HOUR),
+        (DAY + 2 * DAY - 1, HOUR),
+        (MONTH + 90 * DAY - 1, DAY),
+        (10 * MONTH, MONTH),
+    ):
+        statistics.compact(START + last_moment)
+        statistics.add_array(START + 59, KIND, "a:m", np.array([0.5, 0.0]))  # as late feedback does
+        ((row_id, row),) = statistics.rows()
+        assert (row_id.start, row_id.width) == (START, width)
+
+    assert list(row.sums) == [3.0, 2.0]
 
 
 def test_late_feedback_makes_no_row_beside_another_minutes():
@@ -239,12 +291,10 @@ class Sharing(RuleBasedStateMachine):
         self.minute = START
         self.writers = {name: Statistics(name) for name in ("w1", "w2")}
         self.readers = [Statistics("r1"), Statistics("r2")]
-        self.heard: list[Sums] = [defaultdict(lambda: list(NOTHING)) for _ in self.readers]
-        self.truth: dict[str, Sums] = {
-            name: defaultdict(lambda: list(NOTHING)) for name in self.writers
-        }
+        self.heard: list[Sums] = [Tally() for _ in self.readers]
+        self.truth: dict[str, Sums] = {name: Tally() for name in self.writers}
         self.minutes: dict[str, list[int]] = {name: [START] for name in self.writers}
-        self.posted: list[tuple[RowId, int, list[float]]] = []
+        self.posted: list[MergeRow] = []
 
     @initialize()
     def begin(self) -> None:
@@ -272,6 +322,19 @@ class Sharing(RuleBasedStateMachine):
         deltas = [(Column.N_QUALITY, 1.0), (Column.QUALITY, quality)]
         self.write(name, minute, "all", "a:m", deltas)
 
+    @rule(
+        name=st.sampled_from(["w1", "w2"]),
+        model=st.sampled_from(["a:m", "b:m"]),
+        added=st.tuples(st.floats(-5, 5), st.floats(-5, 5)).map(np.array),
+        data=st.data(),
+    )
+    def write_another_kind(self, name: str, model: str, added: Any, data: Any) -> None:
+        """Of a pull of now, or of one long ago whose feedback comes late."""
+        minute = data.draw(st.sampled_from([self.minute, *self.minutes[name]]))
+        self.writers[name].add_array(minute, KIND, model, added)
+        sums = self.truth[name][KIND, model]
+        sums[:] = [a + b for a, b in zip(sums, added, strict=True)]
+
     @rule(step=st.sampled_from([0, 1, 7, HOUR, 3 * HOUR, DAY, 3 * DAY, 40 * DAY]))
     def time_passes(self, step: int) -> None:
         self.minute += step
@@ -296,7 +359,7 @@ class Sharing(RuleBasedStateMachine):
     def a_reader_compacts(self, reader: int) -> None:
         self.readers[reader].compact(self.minute)
 
-    def tell(self, reader: int, rows: Iterable[tuple[RowId, int, list[float]]]) -> None:
+    def tell(self, reader: int, rows: Iterable[MergeRow]) -> None:
         for row_id, sums in self.readers[reader].merge(rows):
             for column, delta in enumerate(sums):
                 self.heard[reader][row_id.segment, row_id.model][column] += delta
@@ -304,7 +367,13 @@ class Sharing(RuleBasedStateMachine):
     @invariant()
     def each_writer_holds_what_happened(self) -> None:
         for name, writer in self.writers.items():
-            assert same(writer.totals(), self.truth[name])
+            assert same(all_totals(writer), self.truth[name])
+
+    @invariant()
+    def totals_are_of_calls_alone(self) -> None:
+        for statistics in (*self.writers.values(), *self.readers):
+            held = all_totals(statistics)
+            assert same(statistics.totals(), {k: v for k, v in held.items() if k[0] != KIND})
 
     @invariant()
     def rows_never_cover_each_other(self) -> None:
@@ -321,19 +390,19 @@ class Sharing(RuleBasedStateMachine):
     @invariant()
     def what_a_reader_was_told_is_what_it_holds(self) -> None:
         for reader, heard in zip(self.readers, self.heard, strict=True):
-            assert same(reader.totals(), heard)
+            assert same(all_totals(reader), heard)
 
     def teardown(self) -> None:
         """Whoever hears everything in the end knows everything, whatever came before."""
         everything = [row for writer in self.writers.values() for row in snapshot(writer)]
-        truth: Sums = defaultdict(lambda: list(NOTHING))
+        truth: Sums = Tally()
         for sums in self.truth.values():
             for key, values in sums.items():
                 truth[key] = [a + b for a, b in zip(truth[key], values, strict=True)]
         self.tell(0, everything)
         self.tell(1, [*reversed(everything), *self.posted, *everything])
         for reader in self.readers:
-            assert same(reader.totals(), truth)
+            assert same(all_totals(reader), truth)
         again = [rows_of(reader) for reader in self.readers]
         self.tell(0, [*self.posted, *everything])
         assert rows_of(self.readers[0]) == again[0] == again[1]
@@ -359,6 +428,20 @@ def test_however_rows_are_grouped_the_result_is_the_same(order: list[int], cut: 
     piecemeal.merge(rows[i] for i in order[cut:])
 
     assert rows_of(once) == rows_of(piecemeal) == rows_of(writer)
+
+
+def test_what_a_row_was_told_as_is_its_tellers_to_change():
+    writer, reader = Statistics("w"), Statistics("r")
+    added = np.array([1.0, 2.0])
+    writer.add_array(START, KIND, "a:m", added)
+    told = snapshot(writer)
+    ((_, change),) = reader.merge(told)
+
+    for array in added, change, told[0][2]:
+        array[0] = 9.0
+
+    for statistics in (writer, reader):
+        assert all_totals(statistics) == {(KIND, "a:m"): [1.0, 2.0]}
 
 
 # -- reading and forgetting --------------------------------------------------------------------
@@ -390,9 +473,10 @@ def test_forgetting_leaves_open_pulls_open():
 def test_who_forgets_outranks_what_it_said_before():
     writer, reader = Statistics("w"), Statistics("r")
     writer.add(START, "all", "a:m", CALL)
+    writer.add_array(START, KIND, "a:m", np.ones(2))
     reader.merge(snapshot(writer))
 
     writer.forget()
     reader.merge(snapshot(writer))
 
-    assert reader.totals()["all", "a:m"] == NOTHING
+    assert all_totals(reader) == {("all", "a:m"): NOTHING, (KIND, "a:m"): [0.0, 0.0]}

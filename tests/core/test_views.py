@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import Estimates, FloatArray, Prior
-from orchestrator.core.regressions import Regressions, columns_added, n_columns
+from orchestrator.core.regressions import Regressions, columns_added, kind_of, n_columns
 from orchestrator.core.statistics import (
     COLUMNS,
     DAY,
@@ -61,11 +61,11 @@ steps = st.lists(
 )
 
 
-def is_remembered(memory: Memory, minute: int, now: int) -> bool:
+def is_remembered(memory: Memory, minute: int, now: int, finest: int = MINUTE) -> bool:
     """By the letter of `Memory`: steps of the window begin on whole multiples of their width."""
     if memory.window_s is None:
         return True
-    width = MINUTE if memory.window_s <= 3600 else HOUR if memory.window_s <= 172_800 else DAY
+    width = finest if memory.window_s <= 3600 else HOUR if memory.window_s <= 172_800 else DAY
     oldest = now - memory.window_s / 60 + 1
     return minute // width * width + width > oldest
 
@@ -207,22 +207,35 @@ def test_a_prior_follows_the_arms():
 )
 def test_a_window_moves_no_finer_than_rows_that_old_are_kept(memory: Memory, calls: list[Any]):
     """A view that starts again from the rows sees what one that was there all along sees."""
-    statistics, live, now = Statistics("n"), View(memory, KEYS), START
+    statistics, live, now = Statistics("n"), View(memory, KEYS, n_extra=n_columns(2)), START
+    learned: list[tuple[int, int, FloatArray]] = []
     live.advance(now)
-    for passes, key, age in calls:
+    for number, (passes, key, age) in enumerate(calls):
         now += passes
         statistics.compact(now)
         live.advance(now)
-        changes = [*OPEN, *Outcome(True).deltas()]
+        changes, features = [*OPEN, *Outcome(True).deltas()], np.array([number, 1.0])
+        columns = columns_added(changes, features, 2)
+        assert columns is not None
         statistics.add(now - age, "all", key, changes)
-        live.add(now - age, "all", key, changes)
+        statistics.add_array(now - age, kind_of(2), key, columns)
+        live.add(now - age, "all", key, changes, features)
+        learned.append((now - age, KEYS.index(key), columns))
     statistics.compact(now)
 
-    again = View(memory, KEYS)
+    again = View(memory, KEYS, n_extra=n_columns(2))
     again.advance(now)
     again.replay((row_id, row.sums) for row_id, row in statistics.rows())
 
     np.testing.assert_array_equal(again.total.n, live.total.n)
+    by_hour = Regressions((len(KEYS),), 2)
+    for minute, arm, columns in learned:
+        if is_remembered(memory, minute, now, HOUR):
+            by_hour.add(arm, columns)
+    by_hour.refresh()
+    np.testing.assert_allclose(regressions_of(again).theta, by_hour.theta, atol=1e-9)
+    if memory.step >= HOUR:
+        np.testing.assert_allclose(regressions_of(live).theta, by_hour.theta, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -301,22 +314,60 @@ def test_regressions_hold_what_the_memory_says_however_they_came_by_it(
     np.testing.assert_allclose(found.inverse, at_once.inverse, rtol=1e-6, atol=1e-7)
 
 
-def test_rows_of_a_selectors_own_columns_go_to_their_arm():
-    view, live = (View(ALL, KEYS, n_extra=n_columns(2)) for _ in range(2))
+def test_rows_of_regressions_go_to_their_arm_and_to_who_reads_so_many_features():
+    view, live = (View(ALL, KEYS, segmented=True, n_extra=n_columns(2)) for _ in range(2))
     deltas = Outcome(True).deltas()
     columns = columns_added(deltas, X, 2)
     assert columns is not None
     live.add(START, "all", "b:m", deltas, X)
-    row = [0.0] * len(COLUMNS)
+    row = RowId("n", START, HOUR, kind_of(2), "b:m")
 
-    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), [*row, *columns])])
-    view.replay([(RowId("n", START, MINUTE, "all", "b:m"), row)])
-    view.replay([(RowId("n", START, MINUTE, "all", "gone:m"), [*row, *columns])])
+    view.replay([(row, columns)])
+    view.replay([(row._replace(model="gone:m"), columns)])
+    view.replay([(row._replace(segment=kind_of(3)), np.ones(n_columns(3)))])
+    view.replay([(row._replace(segment="~another-kind"), columns)])
+    View(ALL, KEYS).replay([(row, columns)])
 
+    assert not view.total.n.any()
     assert regressions_of(view).theta == pytest.approx(regressions_of(live).theta)
     assert regressions_of(view.rearrange(["b:m"])).theta == pytest.approx(
         regressions_of(live).theta[1:2]
     )
+
+
+def test_a_row_of_regressions_leaves_a_window_once_all_of_it_is_past():
+    live, told = (View(Memory(window_s=600), KEYS, n_extra=n_columns(2)) for _ in range(2))
+    deltas = Outcome(False).deltas()
+    columns = columns_added(deltas, X, 2)
+    assert columns is not None
+    for view in (live, told):
+        view.advance(START + 15)
+    live.add(START + 15, "all", "a:m", deltas, X)
+    told.replay([(RowId("n", START, HOUR, kind_of(2), "a:m"), columns)])
+    learned = regressions_of(live).theta.copy()
+    assert regressions_of(told).theta == pytest.approx(learned)
+
+    live, told = (view.rearrange(KEYS[::-1]) for view in (live, told))
+    for view, minute in ((live, START + 25), (told, START + HOUR + 9)):
+        view.advance(minute - 1)
+        assert regressions_of(view).theta[::-1] == pytest.approx(learned)
+        view.advance(minute)
+        assert regressions_of(view).theta == pytest.approx(Regressions((3,), 2).theta)
+    told.replay([(RowId("n", START, HOUR, kind_of(2), "a:m"), columns)])
+    assert regressions_of(told).theta == pytest.approx(Regressions((3,), 2).theta)
+
+
+def test_a_row_of_regressions_fades_from_the_beginning_of_its_hour():
+    view, half = View(Memory(half_life_s=3600), KEYS, n_extra=n_columns(2)), Regressions((3,), 2)
+    columns = columns_added(Outcome(False).deltas(), X, 2)
+    assert columns is not None
+    view.advance(START + HOUR)
+
+    view.replay([(RowId("n", START, HOUR, kind_of(2), "a:m"), columns)])
+    half.add(0, columns / 2)
+    half.refresh()
+
+    assert regressions_of(view).theta == pytest.approx(half.theta)
 
 
 def test_what_is_pending_teaches_a_regression_nothing():

@@ -87,6 +87,15 @@ async def test_kinds_are_told_apart_without_a_request():
         assert selection.decision.segment == "kind-1:text_generation"
 
 
+@simulated
+async def test_a_task_named_as_another_kind_of_rows_is_refused():
+    async with engine(says("a")) as orchestrator:
+        with pytest.raises(InvalidRequestError, match="no segment's name begins with '~'"):
+            await orchestrator.generate("Hello", context={"task": "~regression-32"})
+
+        assert orchestrator.get_model_statistics() == {}
+
+
 # -- features ----------------------------------------------------------------------------------
 
 

@@ -13,12 +13,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from orchestrator.core.decisions import Decision
 from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
-from orchestrator.core.estimates import Estimates, Prior
+from orchestrator.core.estimates import Estimates, FloatArray, Prior
+from orchestrator.core.regressions import Regressions, columns_added, kind_of, n_columns
 from orchestrator.core.requirements import ANYTHING
-from orchestrator.core.statistics import COLUMNS, Column, Outcome, RowId
+from orchestrator.core.statistics import COLUMNS, Column, MergeRow, Outcome, RowId
 from orchestrator.core.views import Memory
 from orchestrator.engine.recorder import Recorder
-from orchestrator.selectors import UCBModelSelector
+from orchestrator.selectors import LinUCBSelector, UCBModelSelector
 
 KEYS = ("a:x", "a:y", "b:z")
 MINUTE = 29_000_000 // 43_200 * 43_200
@@ -29,6 +30,9 @@ SELECTORS = (EVERYTHING, AN_HOUR, FADING)
 EXACT = (EVERYTHING, AN_HOUR)
 """Memories that rows of any width hold as they are. One that fades does so by the row's age, so
 what it knows of a model that left and returned is as coarse as the rows."""
+LINEAR = LinUCBSelector(2)
+LINEAR_DAY = LinUCBSelector(2, memory=Memory(window_s=86_400))
+X = np.array([0.5, -2.0])
 
 
 class Segmented(UCBModelSelector):
@@ -51,7 +55,9 @@ class Desk:
         self.minute += minutes
         self.recorder.advance(self.minute)
 
-    def decide(self, key: str = "a:x", segment: str = "all") -> Decision:
+    def decide(
+        self, key: str = "a:x", segment: str = "all", features: FloatArray | None = None
+    ) -> Decision:
         keys = self.recorder.keys
         decision = Decision(
             node="n",
@@ -72,11 +78,17 @@ class Desk:
             refused={},
         )
         self.sequence += 1
-        self.recorder.open(decision)
+        self.recorder.open(decision, features)
         return decision
 
-    def answered(self, key: str = "a:x", segment: str = "all", ok: bool = True) -> Decision:
-        decision = self.decide(key, segment)
+    def answered(
+        self,
+        key: str = "a:x",
+        segment: str = "all",
+        ok: bool = True,
+        features: FloatArray | None = None,
+    ) -> Decision:
+        decision = self.decide(key, segment, features)
         self.recorder.close(decision, Outcome(ok, 0.5, 10, 20, 2.0))
         return decision
 
@@ -86,6 +98,34 @@ class Desk:
     def seen(self, key: str, name: str, selector: UCBModelSelector = EVERYTHING) -> float:
         view = self.recorder.view_for(selector)
         return float(getattr(view.total, name)[view.keys.index(key)])
+
+    def regressions(self, selector: LinUCBSelector = LINEAR) -> Regressions:
+        """What the selector reads, derived from the sums alone."""
+        found = self.recorder.view_for(selector).evidence("all").extra
+        assert found is not None
+        for arm in range(len(self.recorder.keys)):
+            found.add(arm, np.zeros(n_columns(found.n_features)))
+        found.refresh()
+        return found
+
+    def told(self) -> list[MergeRow]:
+        """What others hear of this node."""
+        rows = self.recorder.statistics.rows()
+        return [(row_id, row.version, row.sums.copy()) for row_id, row in rows]
+
+    def columns(self, model: str = "a:x") -> dict[tuple[int, int], FloatArray]:
+        """The rows of regressions by start and width."""
+        return {
+            (row_id.start, row_id.width): np.asarray(sums)
+            for row_id, _, sums in self.told()
+            if row_id.segment == kind_of(2) and row_id.model == model
+        }
+
+
+def added(deltas: Any, features: FloatArray | None = X) -> FloatArray:
+    found = columns_added(deltas, features, 2)
+    assert found is not None
+    return found
 
 
 # -- one decision ------------------------------------------------------------------------------
@@ -388,6 +428,95 @@ def test_what_other_nodes_saw_counts_once():
     assert desk.seen("a:x", "n", EVERYTHING) == desk.seen("a:x", "n", AN_HOUR) == 5
 
 
+# -- regressions -------------------------------------------------------------------------------
+
+
+def test_where_nobody_reads_features_rows_hold_no_regressions():
+    desk = Desk()
+    desk.seen("a:x", "n")
+
+    desk.answered(features=X)
+
+    assert {row_id.segment for row_id, _, _ in desk.told()} == {"all"}
+
+
+def test_an_outcome_a_quality_and_its_correction_go_to_the_hour_of_their_decision():
+    desk = Desk()
+    desk.regressions()
+    desk.pass_minutes(59)
+    decision = desk.decide(features=X)
+    desk.pass_minutes(2)
+    desk.answered(ok=False)
+
+    desk.recorder.close(decision, Outcome(True))
+    for quality in (0.25, 0.75, 0.75):
+        desk.recorder.rate(decision.id, quality)
+
+    first, second = sorted(desk.columns().items())
+    rated = [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.75)]
+    assert (first[0], second[0]) == ((MINUTE, 60), (MINUTE + 60, 60))
+    np.testing.assert_allclose(first[1], added([*Outcome(True).deltas(), *rated]), atol=1e-12)
+    np.testing.assert_allclose(second[1], added(Outcome(False).deltas(), None), atol=1e-12)
+
+
+def test_a_quality_that_comes_after_its_hour_was_folded_is_added_to_the_days():
+    desk = Desk()
+    desk.regressions()
+    decision = desk.answered(features=X)
+    desk.recorder.statistics.compact(MINUTE + 4 * 1440)
+
+    desk.recorder.rate(decision.id, 0.75)
+
+    rated = [(Column.N_QUALITY, 1.0), (Column.QUALITY, 0.75)]
+    ((place, columns),) = desk.columns().items()
+    assert place == (MINUTE, 1440)
+    np.testing.assert_allclose(columns, added([*Outcome(True).deltas(), *rated]), atol=1e-12)
+
+
+def test_features_of_more_decisions_than_are_remembered_are_forgotten():
+    desk = Desk(limit=1)
+    desk.regressions()
+    decision = desk.decide(features=X)
+    desk.decide()
+
+    desk.recorder.close(decision, Outcome(True))
+
+    np.testing.assert_array_equal(desk.columns()[MINUTE, 60], added(Outcome(True).deltas(), None))
+
+
+def test_a_pull_that_expires_teaches_no_regression():
+    desk = Desk()
+    desk.regressions()
+
+    desk.recorder.expire(desk.decide(features=X), Outcome(False, 0.25))
+
+    assert desk.columns() == {}
+
+
+def test_who_reads_fewer_features_leaves_the_rows_of_others_alone():
+    desk, other = Desk(), Desk()
+    desk.regressions()
+    other.regressions(LinUCBSelector(1))
+    desk.answered(features=X)
+
+    other.recorder.merge(desk.told())
+
+    assert (other.regressions(LinUCBSelector(1)).theta == Regressions((3,), 1).theta).all()
+    np.testing.assert_array_equal(other.columns()[MINUTE, 60], desk.columns()[MINUTE, 60])
+    assert other.recorder.totals() == desk.recorder.totals()
+
+
+def test_forgetting_forgets_what_regressions_have_learned():
+    desk = Desk()
+    desk.regressions()
+    desk.answered(features=X)
+
+    desk.recorder.reset()
+
+    assert (desk.regressions().theta == Regressions((3,), 2).theta).all()
+    assert not desk.columns()[MINUTE, 60].any()
+
+
 # -- anything that may happen ------------------------------------------------------------------
 
 
@@ -399,6 +528,7 @@ class Happened:
     segment: str
     key: str
     deltas: list[tuple[int, float]]
+    features: FloatArray | None
 
 
 class Recording(RuleBasedStateMachine):
@@ -408,19 +538,31 @@ class Recording(RuleBasedStateMachine):
         super().__init__()
         self.desk = Desk(limit=8)
         self.recorder = self.desk.recorder
-        for selector in EXACT:
+        for selector in (*EXACT, LINEAR, LINEAR_DAY):
             self.recorder.view_for(selector)
+        self.features: dict[int, FloatArray | None] = {}
         self.happened: list[Happened] = []
         self.open: list[Decision] = []
         self.made: list[Decision] = []
         self.qualities: dict[str, float] = {}
 
     def note(self, decision: Decision, deltas: list[tuple[int, float]]) -> None:
-        self.happened.append(Happened(decision.bucket, decision.segment, decision.key, deltas))
+        features = self.features[decision.sequence]
+        self.happened.append(
+            Happened(decision.bucket, decision.segment, decision.key, deltas, features)
+        )
 
-    @rule(data=st.data(), segment=st.sampled_from(["all", "code"]))
-    def decide(self, data: Any, segment: str) -> None:
-        decision = self.desk.decide(data.draw(st.sampled_from(self.recorder.keys)), segment)
+    @rule(
+        data=st.data(),
+        segment=st.sampled_from(["all", "code"]),
+        features=st.none() | st.tuples(st.floats(-2, 2), st.floats(-2, 2)).map(np.array),
+    )
+    def decide(self, data: Any, segment: str, features: FloatArray | None) -> None:
+        key = data.draw(st.sampled_from(self.recorder.keys))
+        decision = self.desk.decide(key, segment, features)
+        self.features[decision.sequence] = features
+        # Those of the oldest are forgotten, and outcomes that come later count as without.
+        self.features[decision.sequence - self.recorder.log.limit] = None
         self.open.append(decision)
         self.made.append(decision)
         self.note(decision, [(Column.OPENED, 1.0)])
@@ -498,6 +640,30 @@ class Recording(RuleBasedStateMachine):
                 np.testing.assert_allclose(
                     getattr(view.total, name), getattr(expected, name), atol=1e-9
                 )
+
+    @invariant()
+    def every_regression_sees_what_its_memory_says_and_so_does_who_merges_the_rows(self) -> None:
+        now, keys = self.desk.minute, self.recorder.keys
+        other = Desk(*keys)
+        other.pass_minutes(now - MINUTE)
+        if self.recorder.base.rates_quality:  # perhaps for the sake of a model that has left
+            other.recorder.base.rate_quality()
+        other.recorder.merge(self.desk.told())
+        for selector in (LINEAR, LINEAR_DAY):
+            expected = Regressions((len(keys),), 2)
+            if self.recorder.base.rates_quality:
+                expected.rate_quality()
+            first = selector.memory.first_minute(now)
+            for thing in self.happened:
+                columns = columns_added(thing.deltas, thing.features, 2)
+                if thing.key in keys and thing.minute >= first and columns is not None:
+                    expected.add(keys.index(thing.key), columns)
+            expected.refresh()
+            for desk in (self.desk, other):
+                found = desk.regressions(selector)
+                assert found.rates_quality == expected.rates_quality
+                np.testing.assert_allclose(found.theta, expected.theta, atol=1e-9)
+                np.testing.assert_allclose(found.inverse, expected.inverse, atol=1e-9)
 
     def teardown(self) -> None:
         """When all has ended, nothing is pending."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import numpy as np
 import pytest
 
 from orchestrator.core.ports import ExperimentShare
@@ -203,6 +204,21 @@ async def test_statistics_are_kept_unless_a_later_version_is_known(store: Store)
 
         await store.keep([Kept(ROW, 4, {"calls": 5.0, "ok": 1.0})])
         assert await store.statistics() == [Kept(ROW, 4, {"calls": 5.0, "ok": 1.0})]
+
+
+async def test_sums_of_another_kind_are_kept_to_the_last_bit(store: Store):
+    kind = ROW._replace(width=60, segment="~regression-2")
+    packed = np.array([0.1, -0.0, 1e308, 5e-324]).astype("<f8").tobytes()
+    async with opened(store):
+        await store.keep([Kept(kind, 1, {}, packed), Kept(ROW, 1, {"calls": 2.0})])
+        assert set(map(str, await store.statistics())) == {
+            str(Kept(kind, 1, {}, packed)),
+            str(Kept(ROW, 1, {"calls": 2.0})),
+        }
+
+        await store.keep([Kept(kind, 2, {}, packed[::-1])])
+        await store.keep([], gone=[ROW])
+        assert await store.statistics() == [Kept(kind, 2, {}, packed[::-1])]
 
 
 async def test_rows_are_removed_before_others_take_their_place(store: Store):

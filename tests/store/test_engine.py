@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
+import numpy as np
 import pytest
 
 from orchestrator import ModelError, Orchestrator
-from orchestrator.store import Batch, MemoryStore, StoreError
+from orchestrator.core.estimates import FloatArray
+from orchestrator.core.views import ALL, Memory
+from orchestrator.selectors import LinUCBSelector
+from orchestrator.store import Batch, MemoryStore, Store, StoreError
 from orchestrator.store.sql import SqliteStore
 from orchestrator.testing.scripted import Turn
 from tests.config.files import bare, written
@@ -66,6 +70,42 @@ async def test_learning_survives_a_restart():
         assert orchestrator.get_model_statistics()["p:m"] == learned
         assert (await orchestrator.generate("Hello")).text == "m"
         assert orchestrator.get_model_statistics()["p:m"]["calls"] == 4
+
+
+X = ([1.0, 0.5], [-1.0, 0.5], [0.0, -2.0])
+
+
+async def expected(orchestrator: Orchestrator) -> list[FloatArray]:
+    """Return what the selector expects of each model, and what it may be off, for some requests."""
+    recorder, found = orchestrator._recorder, []
+    for features in X:
+        context = {"features": features}
+        selection = await orchestrator.select_model(context=context)
+        selection.release()
+        extra = recorder.view_for(orchestrator._selector).evidence("all").extra
+        assert extra is not None
+        found += [*extra.predict(np.array(features)), selection.decision.raw_scores]
+    return found
+
+
+@pytest.mark.parametrize("memory", [ALL, Memory(window_s=86_400)])
+async def test_what_a_linear_selector_has_learned_survives_a_restart(store: Store, memory: Memory):
+    selector = LinUCBSelector(2, memory=memory)
+    models = says("left"), says("right"), says("seldom")
+    async with Orchestrator(models, selector=selector, store=store, seed=1) as orchestrator:
+        fresh = await expected(orchestrator)
+        for number in range(60):
+            features = X[number % 2]
+            result = await orchestrator.generate("Hello", context={"features": features})
+            good = (result.model == "p:left") == (features[0] < 0)
+            await orchestrator.feedback(result.decision_id, quality=0.5)
+            await orchestrator.feedback(result.decision_id, quality=0.9 if good else 0.1)
+        before = await expected(orchestrator)
+    async with Orchestrator(models, selector=selector, store=store, seed=2) as orchestrator:
+        after = await expected(orchestrator)
+
+    assert abs(np.subtract(before, fresh)).max() > 0.1
+    np.testing.assert_allclose(after, before, rtol=0, atol=1e-9)
 
 
 @simulated

@@ -20,8 +20,16 @@ from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import SystemClock
 from orchestrator.core.errors import MissingExtraError
 from orchestrator.core.ports import ExperimentShare
-from orchestrator.core.statistics import Statistics
-from orchestrator.store import Batch, LogDataError, LogWriter, StoreError, StoreSchemaError, sql
+from orchestrator.core.statistics import RowId, Statistics
+from orchestrator.store import (
+    Batch,
+    Kept,
+    LogDataError,
+    LogWriter,
+    StoreError,
+    StoreSchemaError,
+    sql,
+)
 from orchestrator.store import writer as writers
 from orchestrator.store.schema import CURRENT
 from orchestrator.store.sql import SqliteStore, sqlite_path
@@ -135,6 +143,27 @@ async def test_an_upgrade_says_whether_there_was_a_need(path: Path):
     assert await store.upgrade()
     assert not await store.upgrade()
     assert await store.statistics() == []
+    await store.aclose()
+
+
+async def test_what_an_older_version_had_learned_is_there_after_the_upgrade(path: Path):
+    await written(path)
+    execute(
+        path,
+        "ALTER TABLE statistics DROP COLUMN packed",
+        "INSERT INTO statistics VALUES ('n', 7, 1, 'all', 'a:x', 3, '{\"calls\": 2.0}')",
+        "DROP TABLE experiments",
+        "UPDATE alembic_version SET version_num = '2'",
+    )
+    store = SqliteStore(path)
+    row, packed = RowId("n", 7, 1, "all", "a:x"), bytes(8)
+    other = row._replace(width=60, segment="~regression-2")
+
+    await store.open()
+    assert await store.statistics() == [Kept(row, 3, {"calls": 2.0})]
+    await store.keep([Kept(other, 1, {}, packed)])
+
+    assert await store.statistics() == [Kept(row, 3, {"calls": 2.0}), Kept(other, 1, {}, packed)]
     await store.aclose()
 
 

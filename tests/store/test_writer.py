@@ -15,7 +15,7 @@ from orchestrator.core.bus import EventBus
 from orchestrator.core.decisions import Decision
 from orchestrator.core.events import EventsDropped
 from orchestrator.core.ports import DecisionSink, ExperimentShare
-from orchestrator.core.statistics import Outcome, RowId, Statistics
+from orchestrator.core.statistics import DAY, Outcome, RowId, Statistics
 from orchestrator.store import Batch, Kept, LogDataError, LogWriter, MemoryStore, StoreError
 from orchestrator.testing.clock import LoopClock
 from tests.engine.world import simulated
@@ -349,3 +349,17 @@ async def test_what_was_learned_is_there_in_the_next_process_and_can_be_forgotte
         await anyio.sleep(11)
         assert [row.sums for row in await store.statistics()] == [{}]
         await again.aclose()
+
+
+@simulated
+async def test_rows_of_a_later_version_are_left_to_it():
+    store, statistics = Watched(), Statistics("n")
+    theirs = Kept(RowId("m", MINUTE - 9 * DAY, 60, "~fractals-2", "a:y"), 1, {}, bytes(16))
+    await store.keep([theirs])
+
+    async with writing(store, statistics=statistics) as writer:
+        learn(writer, statistics, decision(0))
+        await anyio.sleep(11)
+
+    assert {row.row_id.segment for row in await store.statistics()} == {"all", "~fractals-2"}
+    assert {row_id.segment for row_id, _ in statistics.rows()} == {"all"}
