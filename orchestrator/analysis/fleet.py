@@ -13,17 +13,19 @@ from orchestrator.analysis.environments import Bernoulli, alike
 from orchestrator.analysis.tally import IntArray
 from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.estimates import FloatArray
+from orchestrator.core.regressions import columns_added, kind_of, n_features_of
 from orchestrator.core.selector import Candidates, Selector
-from orchestrator.core.statistics import Column, Outcome, RowId, Statistics
+from orchestrator.core.statistics import Column, MergeRow, Outcome, Statistics
 from orchestrator.core.views import View
 from orchestrator.selectors.choice import choose
 
 __all__ = ["FleetTrace", "Network", "simulate_fleet"]
 
-_Rows: TypeAlias = list[tuple[RowId, int, list[float]]]
+_Rows: TypeAlias = list[MergeRow]
+_Deltas: TypeAlias = list[tuple[int, float]]
 _SEGMENT: Final = "all"
 _RECENT_MINUTES: Final = 5
-"""Rows begun this long ago are sent again, so that what a lost message held comes with a later."""
+"""Rows ended this long ago are sent again, so that what a lost message held comes with a later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ def simulate_fleet(
     Rewards of a seed are the same however many nodes there are and whatever they choose.
 
     Args:
-        selector: Chooses; every node has its own evidence.
+        selector: Chooses; every node has its own evidence. One that learns from features is told
+            some that say nothing of the rewards.
         environment: Answers at once.
         nodes: At least 1.
         network: Between them.
@@ -99,7 +102,8 @@ def simulate_fleet(
         raise InvalidRequestError("nodes, horizon and per_second: there is nothing to play")
     if environment.delay:
         raise InvalidRequestError("a fleet's outcomes are seen at once", param="environment")
-    luck, draws = (np.random.default_rng([seed, stream]) for stream in range(2))
+    luck, draws, told = (np.random.default_rng([seed, stream]) for stream in range(3))
+    n_features = n_features_of(selector.n_extra) if selector.n_extra else 0
     chance, post = random.Random(f"{seed}/choices"), _Post(network, random.Random(f"{seed}/post"))
     team = [_Node(f"n{number}", selector, environment.arms) for number in range(nodes)]
     one = Statistics("one")
@@ -116,13 +120,15 @@ def simulate_fleet(
             exchanged = int(now // network.every_s)
             post.exchange(team, minute)
         node = team[chance.randrange(nodes)]
-        scores = selector.scores(node.view.evidence(_SEGMENT), candidates, draws)
+        features = told.normal(size=n_features) if n_features else None
+        asked = candidates._replace(features=features)
+        scores = selector.scores(node.view.evidence(_SEGMENT), asked, draws)
         arm = choose(scores, candidates.eligible, selector.floor, chance).arm
         pulled[t] = arm
         reward = float(episode.reveal(t, pulled[t])[0])
         deltas = _deltas(reward, chance)
-        node.learn(minute, environment.arms[arm], deltas)
-        one.add(minute, _SEGMENT, environment.arms[arm], deltas)
+        node.learn(minute, environment.arms[arm], deltas, features)
+        _add(one, minute, environment.arms[arm], deltas, features)
     post.settle(team)
     return FleetTrace(
         pulled[:, 0],
@@ -146,16 +152,16 @@ class _Node:
         self.statistics.advance(minute)
         self.view.advance(minute)
 
-    def learn(self, minute: int, arm: str, deltas: list[tuple[int, float]]) -> None:
-        self.statistics.add(minute, _SEGMENT, arm, deltas)
-        self.view.add(minute, _SEGMENT, arm, deltas)
+    def learn(self, minute: int, arm: str, deltas: _Deltas, features: FloatArray | None) -> None:
+        _add(self.statistics, minute, arm, deltas, features)
+        self.view.add(minute, _SEGMENT, arm, deltas, features)
 
     def own_rows(self, since: int) -> _Rows:
         """Return a copy of the rows that this node writes."""
         return [
-            (row_id, row.version, list(row.sums))
+            (row_id, row.version, row.sums.copy())
             for row_id, row in self.statistics.rows()
-            if row_id.node == self.statistics.node and row_id.start >= since
+            if row_id.node == self.statistics.node and row_id.start + row_id.width > since
         ]
 
     def hear(self, rows: _Rows) -> None:
@@ -198,7 +204,17 @@ class _Post:
             receiver.hear(self._rng.sample(rows, len(rows)))
 
 
-def _deltas(reward: float, rng: random.Random) -> list[tuple[int, float]]:
+def _add(
+    statistics: Statistics, minute: int, arm: str, deltas: _Deltas, features: FloatArray | None
+) -> None:
+    statistics.add(minute, _SEGMENT, arm, deltas)
+    if features is not None:
+        columns = columns_added(deltas, features, len(features))
+        assert columns is not None, "every pull is answered"
+        statistics.add_array(minute, kind_of(len(features)), arm, columns)
+
+
+def _deltas(reward: float, rng: random.Random) -> _Deltas:
     """Return what a rated call adds: its cost and length are of no matter but to be summed up."""
     outcome = Outcome(
         ok=True,

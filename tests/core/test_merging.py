@@ -11,8 +11,11 @@ import pytest
 from orchestrator.analysis.environments import Bernoulli
 from orchestrator.analysis.fleet import FleetTrace, Network, simulate_fleet
 from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.regressions import Regressions, kind_of
+from orchestrator.core.selector import Selector
 from orchestrator.core.statistics import COLUMNS, Column
-from orchestrator.selectors import UCBModelSelector
+from orchestrator.core.views import View
+from orchestrator.selectors import LinUCBSelector, UCBModelSelector
 
 COUNTS = [
     column
@@ -23,16 +26,35 @@ ARMS = Bernoulli((0.88, 0.86, 0.83, 0.78, 0.7, 0.55))
 ROUNDS = 2_000
 
 
-def fleet(*, every_s: float = 5.0, nodes: int = 8, seed: int = 0, **network: Any) -> FleetTrace:
+UCB = UCBModelSelector(min_trials=1)
+LINEAR = LinUCBSelector(4)
+
+
+def fleet(
+    *,
+    selector: Selector = UCB,
+    every_s: float = 5.0,
+    nodes: int = 8,
+    seed: int = 0,
+    per_second: float = 10.0,
+    **network: Any,
+) -> FleetTrace:
     """Play 200 seconds, so that minutes end while messages are under way."""
     return simulate_fleet(
-        UCBModelSelector(min_trials=1),
+        selector,
         ARMS,
         nodes=nodes,
         network=Network(every_s, **network),
         horizon=ROUNDS,
         seed=seed,
+        per_second=per_second,
     )
+
+
+def regressions_of(view: View) -> Regressions:
+    found = view.evidence("all").extra
+    assert found is not None
+    return found
 
 
 @pytest.mark.parametrize("every_s", [1.0, 5.0, 60.0])
@@ -56,6 +78,21 @@ def test_what_selectors_read_is_the_same_on_every_node():
         for name in ("n", "mean", "variance", "root_inverse", "trials", "pulls", "seconds"):
             expected = getattr(first.total, name)
             np.testing.assert_allclose(getattr(view.total, name), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("every_s", [5.0, 600.0])
+def test_eight_nodes_end_up_with_the_regressions_of_one(every_s: float):
+    """Over five hours and a half, so that rows end while messages are under way."""
+    trace = fleet(selector=LINEAR, every_s=every_s, per_second=0.1, lost=0.2, late=0.2, again=0.3)
+    alone = View(LINEAR.memory, ARMS.arms, n_extra=LINEAR.n_extra)
+    alone.rate_quality()
+    alone.replay((row_id, row.sums) for row_id, row in trace.one.rows())
+    one = regressions_of(alone)
+
+    assert len({i.start for i, _ in trace.one.rows() if i.segment == kind_of(4)}) == 6
+    for view in trace.views:
+        np.testing.assert_allclose(regressions_of(view).theta, one.theta, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(regressions_of(view).inverse, one.inverse, rtol=0, atol=1e-9)
 
 
 def test_nodes_learn_from_each_other_before_the_end():
