@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -78,6 +79,8 @@ class Estimates:
         pulls: Sum over the arms of n + pending, shape ``(*lead, 1)``.
         begun: Sum over the arms of trials, shape ``(*lead, 1)``.
         version: Counts how often outcomes were taken in; pulls that begin change nothing of it.
+        kept: What policies have derived from these and keep from decision to decision, by its
+            class; empty again when everything was derived anew.
     """
 
     __slots__ = (
@@ -94,6 +97,7 @@ class Estimates:
         "_trials",
         "any_failed",
         "begun",
+        "kept",
         "mean",
         "n",
         "p_fail",
@@ -230,6 +234,7 @@ class Estimates:
 
     def _derive(self, sums: FloatArray) -> None:
         self.version += 1
+        self.kept: dict[type, Any] = {}
         c = Column
         weight, prior_mean = self.prior.weight, self.prior.mean
         pending = sums[c.OPENED] - sums[c.CLOSED] - sums[c.EXPIRED]

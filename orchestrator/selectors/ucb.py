@@ -13,7 +13,7 @@ from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.selector import Candidates
 from orchestrator.core.views import ALL, Evidence, Memory
 from orchestrator.selectors.burn_in import BurnIn
-from orchestrator.selectors.kl import kl_bounds, kl_index
+from orchestrator.selectors.kl import KLBounds, kl_index
 
 __all__ = ["UCBModelSelector", "kl_ucb", "ucb1", "ucb_tuned"]
 
@@ -151,9 +151,10 @@ class UCBModelSelector:
         else:
             root_log = np.sqrt(self.exploration_factor * np.log(np.maximum(pulls, 1.0)))
         if self.index == "kl" and pulls.ndim == 1:
-            scores = kl_bounds(
+            scores = KLBounds.of(estimates).scores(
                 estimates.mean,
-                (root_log / 3.0) * estimates.root_inverse,
+                estimates.root_inverse,
+                float(root_log),
                 candidates.penalty,
                 candidates.eligible,
             )

@@ -14,7 +14,7 @@ from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.statistics import COLUMNS, Column
 
 GROUPS, ARMS, RUNS = 2, 3, 4
-_NO_ARRAYS = ("prior", "rates_quality", "any_failed", "version")
+_NO_ARRAYS = ("prior", "rates_quality", "any_failed", "version", "kept")
 READ = [
     name
     for name in (*Estimates.__slots__, "seconds", "speed")
