@@ -67,5 +67,6 @@ class LinearSelector:
         squared *= np.maximum(evidence.total.n, _ONE)
         error = np.sqrt(squared, out=squared)
         error *= evidence.total.root_inverse
-        error *= self.exploration
+        if self.exploration != 1.0:
+            error *= self.exploration
         return mean, error
