@@ -133,6 +133,9 @@ class Model:
     resident: ResidentSpec | None = None
     """The process that it needs in memory, or None."""
 
+    default_max_tokens: int | None = None
+    """Most tokens of an answer whose request sets no limit, or None."""
+
     keeps_timeouts: ClassVar[bool] = False
     """Whether `answer` and `stream` keep to ``call.timeouts`` by themselves."""
 

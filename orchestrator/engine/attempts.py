@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Final, NoReturn, TypeVar
 
 from orchestrator.core.decisions import Decision
 from orchestrator.core.errors import (
@@ -16,6 +16,7 @@ from orchestrator.core.errors import (
     TryLaterError,
 )
 from orchestrator.core.events import CallStarted, Event, FailedOver, ModelSelected, RetryScheduled
+from orchestrator.core.params import Params, TextGenerationParams
 from orchestrator.core.results import Attempt, Usage
 from orchestrator.engine.ask import Ask, Chosen
 from orchestrator.engine.parts import Parts
@@ -24,6 +25,9 @@ from orchestrator.routing.consequences import Consequence
 
 __all__ = ["Attempts"]
 
+_Params = TypeVar("_Params", bound=Params)
+_LONGEST_ANSWER: Final = 4096
+"""Tokens, where a model's own limit is not known: a provider refuses to be asked for more."""
 _ONE_DEATH = (ErrorClass.NETWORK_ERROR, ErrorClass.PARTIAL_FAILURE)
 """How the death of a process looks to each call that it cuts."""
 
@@ -102,6 +106,20 @@ class Attempts:
         chosen = self.begin()
         self.begun = begun
         return chosen
+
+    def affordable(self, chosen: Chosen, params: _Params) -> _Params:
+        """Return a request as it goes to a model: its answer ends where it would cost too much.
+
+        One that limits its answer by itself was found to be affordable.
+        """
+        if not isinstance(params, TextGenerationParams) or params.max_tokens is not None:
+            return params
+        tokens = self._parts.chooser.affordable_output(chosen.decision, self.ask, self.spent_usd)
+        if tokens is None:
+            return params
+        model = chosen.model
+        longest = model.default_max_tokens or model.spec.max_output_tokens or _LONGEST_ANSWER
+        return params if longest <= tokens else params.model_copy(update={"max_tokens": tokens})
 
     def answered(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass
@@ -261,6 +262,25 @@ class Chooser:
                 )
             )
         return verdicts
+
+    def affordable_output(self, decision: Decision, ask: Ask, spent_usd: float) -> int | None:
+        """Return how many tokens of output may be paid for; None if nothing limits them.
+
+        Args:
+            decision: The attempt that is about to be made.
+            ask: Its request.
+            spent_usd: What earlier attempts have cost.
+        """
+        limit, budget = decision.requirements.max_cost, self._budget
+        if limit is None and budget is None:
+            return None
+        arm = self._prospects.pool.index.get(decision.key)
+        if arm is None:
+            return None
+        usd = math.inf if limit is None else limit - spent_usd
+        if budget is not None:  # of which this attempt has reserved its part already
+            usd = min(usd, budget.left(self._clock.wall()) + (decision.cost_usd or 0.0))
+        return self._prospects.measures.output_for(arm, ask.size, usd)
 
     def cost_weight(self, route: Route) -> float:
         """Return the points of quality per USD in force on a route, the pacer's included."""

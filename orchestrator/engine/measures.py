@@ -40,11 +40,10 @@ class Measures:
         """Take over what outcomes have shown."""
         pool = self._pool
         self.speed = np.where(np.isnan(seen.speed), pool.declared_speed, seen.speed)
-        mean = np.nan_to_num(seen.tokens_out, nan=DEFAULT_OUTPUT_TOKENS)
+        mean = self._written(seen.tokens_out)
         self._usd_out_mean = pool.usd_out * mean
         self._longest_mean = float(mean.max(initial=0.0))
-        p95 = np.nan_to_num(seen.tokens_out_p95, nan=DEFAULT_OUTPUT_TOKENS)
-        self._usd_out_p95 = pool.usd_out * p95
+        self._usd_out_p95 = pool.usd_out * self._written(seen.tokens_out_p95)
         ratios = np.ones(len(pool))
         for key, ratio in self._estimator.ratios():
             arm = pool.index.get(key)
@@ -56,6 +55,11 @@ class Measures:
         # Requests of one size, such as selections of no known one, cost the same until then.
         self._most: dict[Size, FloatArray] = {}
         self._mean: dict[Size, tuple[FloatArray, FloatArray]] = {}
+
+    def _written(self, tokens: FloatArray) -> FloatArray:
+        """Return tokens of answers whose requests set no limit, of a length that may be unknown."""
+        known = np.nan_to_num(tokens, nan=DEFAULT_OUTPUT_TOKENS)
+        return np.minimum(known, self._pool.default_output)
 
     def most_usd(self, size: Size) -> FloatArray:
         """Return what one attempt costs at most; nan where the price is unknown."""
@@ -74,6 +78,13 @@ class Measures:
             output = size.output * self._pool.usd_out.item(arm)
         usd = size.prompt * self._usd_in.item(arm) + output
         return usd if usd == usd else None
+
+    def output_for(self, arm: int, size: Size, usd: float) -> int | None:
+        """Return how many tokens of output this much pays for; None if that is unknown or free."""
+        price = self._pool.usd_out.item(arm)
+        if not price > 0:  # nan neither
+            return None
+        return max(int((usd - size.prompt * self._usd_in.item(arm)) / price), 1)
 
     def mean_usd(self, size: Size) -> tuple[FloatArray, FloatArray]:
         """Return what one attempt costs on average, with nan and with 0 where that is unknown."""

@@ -193,12 +193,12 @@ class TextStream:
                 return
 
     async def _call(self, chosen: Chosen) -> None:
-        model = chosen.model
+        model, params = chosen.model, self._attempts.affordable(chosen, self._params)
         self._process = None
         self._keeps_timeouts = model.keeps_timeouts
         call = self._parts.places.free(model, stream=True)
         if call is not None:
-            pieces = model.stream(self._params, call)
+            pieces = model.stream(params, call)
             self._pieces = await pieces.__aenter__()
             self._close = partial(pieces.__aexit__, None, None, None)
             return
@@ -208,7 +208,7 @@ class TextStream:
         call = await opened.enter_async_context(place)
         self._process = process_of(call)
         self._attempts.called()
-        self._pieces = await opened.enter_async_context(model.stream(self._params, call))
+        self._pieces = await opened.enter_async_context(model.stream(params, call))
 
     async def _read_first(self) -> None:
         """Read up to the first content, or the end of an answer that has none."""

@@ -55,18 +55,18 @@ async def _answer(parts: Parts, attempts: Attempts, params: Params, deadline: De
     chosen = attempts.begin() if attempts.ask.text is None else await attempts.begin_by_text()
     while True:
         process: str | None = None
-        model = chosen.model
+        model, asked = chosen.model, attempts.affordable(chosen, params)
         try:
             call = parts.places.free(model, stream=False)
             if call is None:
                 async with parts.places.take(model, attempts.left_s, stream=False) as call:
                     process = process_of(call)
                     attempts.called()
-                    found = await _ask(parts, model, params, call)
+                    found = await _ask(parts, model, asked, call)
             elif model.keeps_timeouts:
-                found = await model.answer(params, call)
+                found = await model.answer(asked, call)
             else:
-                found = await _ask(parts, model, params, call)
+                found = await _ask(parts, model, asked, call)
             usage = found.usage or _estimated(found, attempts)
         except asyncio.CancelledError:
             attempts.cancelled(chosen, late=deadline.expired)

@@ -70,6 +70,7 @@ class RemoteModel(Model):
         self._codec = codec
         self._wire_name = wire_name or name
         self._defaults = _validated_defaults(defaults or {})
+        self.default_max_tokens = self._defaults.get("max_tokens")
         self._headers = checked_headers(headers or {})
         self._own = None if endpoint is None else _Address(endpoint, codec, self._headers)
         self._leased: _Address | None = None

@@ -37,6 +37,7 @@ class Pool:
         provider_ids: Position of each model's provider in `providers`.
         window: Tokens; inf where unknown.
         max_output: Tokens; inf where unknown.
+        default_output: Most tokens where a request sets no limit; inf where the model sets none.
         usd_in, usd_out: USD per token; nan where unknown.
         priority: Higher is preferred.
         declared_speed: Output tokens per second; nan where unknown.
@@ -60,6 +61,7 @@ class Pool:
         self.provider_ids = np.array([positions[s.key.provider] for s in specs], dtype=np.int64)
         self.window = _floats([s.context_window or inf for s in specs])
         self.max_output = _floats([s.max_output_tokens or inf for s in specs])
+        self.default_output = _floats([m.default_max_tokens or inf for m in models])
         self.usd_in = _floats([nan if s.price is None else s.price.input_usd for s in specs])
         self.usd_out = _floats([nan if s.price is None else s.price.output_usd for s in specs])
         self.priority = _floats([s.priority for s in specs])

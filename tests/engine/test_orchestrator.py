@@ -93,7 +93,7 @@ def providers(**handlers: Any) -> list[Model]:
 async def test_one_call_gives_an_answer_and_says_how_it_came_about():
     fast = says("fast", Turn(text="hello there", after_s=2.0), price=Price.per_1k(1.0, 10.0))
     async with engine(fast) as orchestrator:
-        result = await orchestrator.generate("hi", max_cost=10.0, temperature=0.5)
+        result = await orchestrator.generate("hi", max_cost=100.0, temperature=0.5)
 
     assert (result.text, str(result), result.model) == ("hello there", "hello there", "p:fast")
     assert result.latency_s == 2.0
@@ -102,7 +102,7 @@ async def test_one_call_gives_an_answer_and_says_how_it_came_about():
         result.usage.prompt_tokens / 1000 + result.usage.completion_tokens / 100
     )
     assert [a.model for a in result.attempts] == ["p:fast"]
-    assert result.decision.requirements.max_cost == 10.0
+    assert result.decision.requirements.max_cost == 100.0
     assert fast.calls[0].options == {"temperature": 0.5}
 
 
