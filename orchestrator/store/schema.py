@@ -77,5 +77,5 @@ def _refuse_newer(found: str, name: str) -> None:
             f"{name} has the schema {found}, which is newer than ours ({CURRENT})",
             found=found,
             wanted=CURRENT,
-            hint="pip install --upgrade orchestrator",
+            hint="a newer orchestrator has written it; use that one",
         )
