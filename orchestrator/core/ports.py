@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ChildProcess",
     "DecisionSink",
+    "EarlierDecision",
     "Endpoint",
     "ExperimentShare",
     "HttpRequest",
@@ -275,6 +276,24 @@ class DecisionSink(Protocol):
     def forgot(self) -> None:
         """Everything learned so far is to be forgotten."""
         ...
+
+
+class EarlierDecision(NamedTuple):
+    """What a store knows of a decision that its process no longer remembers, or another has made.
+
+    Attributes:
+        minute: Start of the minute it was made in, since 1970.
+        segment: The kind of request it was made for.
+        key: The chosen model.
+        features: The request's feature vector, or None.
+        quality: The latest that was given, or None.
+    """
+
+    minute: int
+    segment: str
+    key: str
+    features: Any | None
+    quality: float | None
 
 
 class ExperimentShare(NamedTuple):

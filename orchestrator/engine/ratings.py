@@ -6,6 +6,7 @@ from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision
 from orchestrator.core.events import FeedbackRecorded
+from orchestrator.core.ports import EarlierDecision
 from orchestrator.core.statistics import minute_of
 from orchestrator.engine.recorder import Recorder
 from orchestrator.engine.trials import Trials
@@ -29,16 +30,23 @@ class Ratings:
         self._bus = bus
         self._clock = clock
 
-    def rate(self, decision_id: str, quality: float, evaluator: str | None = None) -> None:
+    def rate(
+        self,
+        decision_id: str,
+        quality: float,
+        evaluator: str | None = None,
+        earlier: EarlierDecision | None = None,
+    ) -> None:
         """Take a quality; errors as `Recorder.rate`.
 
         Args:
             decision_id: Whose.
             quality: In [0, 1].
             evaluator: Who says so; None is a caller.
+            earlier: What the store knows of the decision, where the recorder knows nothing.
         """
         self._recorder.advance(minute_of(self._clock.wall()))
-        before, changed = self._recorder.rate(decision_id, quality)
+        before, changed = self._recorder.rate(decision_id, quality, earlier)
         self._trials.rated(decision_id, quality)
         if changed and self._bus.wants(FeedbackRecorded):
             self._bus.publish(

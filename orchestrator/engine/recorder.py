@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
 from orchestrator.core.estimates import FloatArray, Prior
-from orchestrator.core.ports import DecisionSink
+from orchestrator.core.ports import DecisionSink, EarlierDecision
 from orchestrator.core.regressions import columns_added, kind_of, n_features_of
 from orchestrator.core.selector import Selector, UpdatedSelector
 from orchestrator.core.statistics import COLUMNS, Column, MergeRow, Outcome, Statistics
@@ -22,6 +22,8 @@ _OPENED = ((Column.OPENED, 1.0),)
 _EXPIRED = ((Column.EXPIRED, 1.0),)
 _UNUSED = Outcome(False)
 _ViewKey: TypeAlias = tuple[Memory, bool, int]
+_RATED_LATE: Final = 10_000
+"""Ratings that may be on their way to the store."""
 
 
 class Recorder:
@@ -44,6 +46,8 @@ class Recorder:
         """Users' selectors that keep by themselves what they learn."""
         self._features: dict[int, FloatArray] = {}
         """Of decisions whose outcome or quality is yet to come, by their sequence."""
+        self._rated_late: dict[str, float] = {}
+        """What was said of decisions that only the store knew, by their ids."""
         self._n_features = 0
         """How many the selectors in use learn from: one number for all of them, 0 for none."""
         self.base = View(ALL, ())
@@ -144,8 +148,15 @@ class Recorder:
             self._add(decision.bucket, decision.segment, decision.key, deltas)
         return expired
 
-    def rate(self, decision_id: str, quality: float) -> tuple[Remembered, bool]:
+    def rate(
+        self, decision_id: str, quality: float, earlier: EarlierDecision | None = None
+    ) -> tuple[Remembered, bool]:
         """Take the quality of a decision's answer.
+
+        Args:
+            decision_id: Whose.
+            quality: In [0, 1].
+            earlier: What the store knows of it, where we no longer do.
 
         Returns:
             The decision as it was remembered before, and whether anything changed: the same
@@ -160,9 +171,15 @@ class Recorder:
         if not (math.isfinite(quality) and 0 <= quality <= 1):
             raise InvalidRequestError(f"quality is in [0, 1], not {quality!r}", param="quality")
         parsed = parse_decision_id(decision_id)
-        known = None
-        if parsed is not None and parsed[0] == self.statistics.node:
+        known, features = None, None
+        if earlier is not None:
+            minute, segment, key, features, was = earlier
+            # What was said of it a moment ago may not have reached the store.
+            was = self._rated_late.get(decision_id, was)
+            known = Remembered(minute, segment, key, True, was)
+        elif parsed is not None and parsed[0] == self.statistics.node:
             known = self.log.find(parsed[2], self.minute)
+            features = self._features.get(parsed[2])
         if parsed is None or known is None or known.minute != parsed[1]:
             raise UnknownDecisionError(
                 f"no decision {decision_id!r} is remembered",
@@ -176,10 +193,16 @@ class Recorder:
             (Column.QUALITY, quality - (was or 0.0)),
             (Column.QUALITY_SQ, quality**2 - (was or 0.0) ** 2),
         ]
-        self.log.rate(parsed[2], quality)
+        if earlier is None:
+            self.log.rate(parsed[2], quality)
+        else:
+            self._rated_late[decision_id] = quality
+            if len(self._rated_late) > _RATED_LATE:
+                del self._rated_late[next(iter(self._rated_late))]
         if self.sink is not None:
             self.sink.rated(decision_id, quality, was is not None)
-        features = self._features.get(parsed[2])
+        if features is not None and len(features) != self._n_features:
+            features = None  # of selectors that learned from others
         self._add(known.minute, known.segment, known.key, deltas, features)
         for learner in self._learners:
             learner.update(known.key, quality)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping
 from typing import Any, Literal, Unpack, overload
 
-from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
 from orchestrator.core.events import ModelSelected
 from orchestrator.core.model_types import TEXT_TYPES, ModelType
 from orchestrator.core.params import (
@@ -187,11 +187,21 @@ class Requests(Engine):
     async def feedback(self, decision_id: str, *, quality: float) -> None:
         """Say how good an answer was, in [0, 1]; late is fine, twice the same changes nothing.
 
+        With a store, decisions of a process that has ended can be rated too, and those of another
+        that writes to the same store.
+
         Raises:
             InvalidRequestError: The quality is not a number in [0, 1].
             UnknownDecisionError: No decision of this id is remembered.
+            StoreError: It is not remembered here, and the store cannot be asked.
         """
-        self._ratings.rate(decision_id, quality)
+        try:
+            self._ratings.rate(decision_id, quality)
+        except UnknownDecisionError:
+            earlier = None if self._writer is None else await self._writer.earlier(decision_id)
+            if earlier is None:
+                raise
+            self._ratings.rate(decision_id, quality, earlier=earlier)
 
     def _answer(
         self,

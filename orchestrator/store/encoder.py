@@ -118,7 +118,7 @@ class Encoder:
         *,
         number: int,
     ) -> None:
-        """Add a quality that was given; ``number`` counts those of this process."""
+        """Add a quality that was given; of several the one with the highest number counts."""
         parsed = parse_decision_id(decision_id)
         assert parsed is not None, "only known decisions are rated"
         node, bucket, sequence = parsed

@@ -9,10 +9,11 @@ import numpy as np
 import orjson
 
 from orchestrator.core.decisions import decision_id
+from orchestrator.core.ports import EarlierDecision
 from orchestrator.store.errors import LogDataError
 from orchestrator.store.records import Record
 
-__all__ = ["COLUMNS", "Shared"]
+__all__ = ["COLUMNS", "Shared", "earlier"]
 
 COLUMNS: Final = {
     "decision_id": str,
@@ -50,6 +51,18 @@ COLUMNS: Final = {
 
 ``models`` counts those registered, ``eligible`` names those that could be chosen.
 """
+
+
+def earlier(row: Mapping[str, Any], quality: float | None) -> EarlierDecision:
+    """Return what late feedback needs to know of a decision.
+
+    Args:
+        row: Of the table of decisions.
+        quality: The latest that was given, or None.
+    """
+    packed = row["features"]
+    features = None if packed is None else np.frombuffer(packed, "<f4").astype(np.float64)
+    return EarlierDecision(row["bucket"], row["segment"], row["model"], features, quality)
 
 
 class Shared:

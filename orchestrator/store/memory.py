@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from typing import Final, TypeAlias
 
-from orchestrator.core.ports import ExperimentShare
+from orchestrator.core.ports import EarlierDecision, ExperimentShare
 from orchestrator.core.statistics import RowId
-from orchestrator.store.entries import Shared
+from orchestrator.store.entries import Shared, earlier
 from orchestrator.store.records import Batch, Kept, LogInfo, Record
 
 __all__ = ["MemoryStore"]
@@ -21,6 +21,7 @@ _NO_OUTCOME: Final = dict.fromkeys(
         *("seconds", "first_token_s", "error"),
     )
 )
+_COUNTS: Final = {"counts": True}
 _NO_QUALITY: Final = dict.fromkeys(("wall", "quality", "corrected"))
 
 
@@ -72,6 +73,15 @@ class MemoryStore:
             found.append(shared.entry({**quality, **outcome, **walls, **decision}))
         if found:
             yield found
+
+    async def decision(self, node: str, bucket: int, sequence: int) -> EarlierDecision | None:
+        """Find a decision; see `Store`."""
+        key = node, bucket, sequence
+        found, rated = self._decisions.get(key), self._qualities.get(key)
+        if found is None or not self._outcomes.get(key, _COUNTS)["counts"]:
+            return None
+        quality = None if rated is None else rated[max(rated)]["quality"]
+        return earlier(found, quality)
 
     async def info(self, since: float | None = None) -> LogInfo:
         """Count what there is; see `Store`."""

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-from orchestrator.core.ports import ExperimentShare
+from orchestrator.core.ports import EarlierDecision, ExperimentShare
 from orchestrator.core.statistics import RowId
 
 __all__ = ["Batch", "Kept", "LogInfo", "Record", "Store"]
@@ -97,6 +97,10 @@ class Store(Protocol):
         Raises:
             LogDataError: A row cannot be true.
         """
+        ...
+
+    async def decision(self, node: str, bucket: int, sequence: int) -> EarlierDecision | None:
+        """Find a decision by what its id says of it, unless it says nothing of its model."""
         ...
 
     async def info(self, since: float | None = None) -> LogInfo:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import orjson
 
 from orchestrator.core.errors import MissingExtraError
-from orchestrator.core.ports import ExperimentShare
+from orchestrator.core.ports import EarlierDecision, ExperimentShare
 from orchestrator.core.statistics import RowId
-from orchestrator.store.entries import Shared
+from orchestrator.store.entries import Shared, earlier
 from orchestrator.store.errors import LogDataError, StoreError
 from orchestrator.store.records import Batch, Kept, LogInfo, Record
 
@@ -149,6 +149,25 @@ class SqliteStore:
                     return
                 yield [shared.entry(row) for row in found]
                 after = tuple(found[-1][name] for name in _ID)
+
+    async def decision(self, node: str, bucket: int, sequence: int) -> EarlierDecision | None:
+        """Find a decision; see `Store`."""
+        import sqlalchemy as sa
+
+        from orchestrator.store.tables import decisions, outcomes, qualities
+
+        def named(table: sa.Table) -> sa.ColumnElement[bool]:
+            wanted = zip(_ID, (node, bucket, sequence), strict=True)
+            return sa.and_(*(table.c[name] == value for name, value in wanted))
+
+        latest = sa.select(qualities.c.quality).where(named(qualities))
+        rated = latest.order_by(qualities.c.number.desc()).limit(1)
+        unused = sa.select(outcomes.c.node).where(named(outcomes), ~outcomes.c.counts)
+        query = sa.select(decisions, rated.scalar_subquery().label("quality"))
+        async with self._begun() as connection:
+            found = await connection.execute(query.where(named(decisions), ~unused.exists()))
+            row = found.mappings().first()
+        return None if row is None else earlier(dict(row), row["quality"])
 
     async def info(self, since: float | None = None) -> LogInfo:
         """Count what there is; see `Store`."""

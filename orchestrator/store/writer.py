@@ -12,9 +12,9 @@ from anyio.lowlevel import checkpoint
 
 from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
-from orchestrator.core.decisions import Decision
+from orchestrator.core.decisions import Decision, parse_decision_id
 from orchestrator.core.events import EventsDropped
-from orchestrator.core.ports import ExperimentShare
+from orchestrator.core.ports import EarlierDecision, ExperimentShare
 from orchestrator.core.statistics import MergeRow, Outcome, Statistics, minute_of
 from orchestrator.store.encoder import Encoder
 from orchestrator.store.errors import LogDataError, StoreError
@@ -34,8 +34,11 @@ _BATCHES_WAITING: Final = 20
 _ARMS_OF_A_SMALL_POOL: Final = 200
 _SLICE: Final = 16
 """Rows that are encoded before requests have their turn; fewer over a large pool."""
+_PER_SECOND: Final = 1_000_000
+"""Ratings are numbered in microseconds."""
 _KEEP_EVERY_S: Final = 10.0
 _OPEN_WITHIN_S: Final = 5.0
+_FIND_WITHIN_S: Final = 5.0
 _HANGS_AFTER_S: Final = 0.5
 """A write that takes longer, or has failed, marks a store for which the end does not wait."""
 _CLOSE_WITHIN_S: Final = 2.0
@@ -172,6 +175,21 @@ class LogWriter:
         self._done = anyio.Event()
         return [merge_row(row) for row in known], shares
 
+    async def earlier(self, decision_id: str) -> EarlierDecision | None:
+        """Find a decision that this process does not remember.
+
+        Raises:
+            StoreError: The store cannot say, or not in time.
+        """
+        parsed = parse_decision_id(decision_id)
+        if parsed is None:
+            return None
+        try:
+            with anyio.fail_after(_FIND_WITHIN_S):
+                return await self._store.decision(*parsed)
+        except TimeoutError:
+            raise StoreError(f"the decision log did not answer in {_FIND_WITHIN_S:g} s") from None
+
     async def run(self) -> None:
         """Write until `aclose`; belongs into the task group of the engine, once it is open."""
         assert self._done is not None, "open it first"
@@ -262,8 +280,9 @@ class LogWriter:
         elif kind == _ENDED:
             self._encoder.ended(batch, wall, *facts)
         else:
+            # By the clock, so that of what several processes say the latest counts.
+            self._ratings = max(self._ratings + 1, int(wall * _PER_SECOND))
             self._encoder.rated(batch, wall, *facts, number=self._ratings)
-            self._ratings += 1
 
     def _suit(self, arms: int) -> None:
         """Let fewer decisions wait where each holds arrays over a large pool."""

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 import numpy as np
 import pytest
 
-from orchestrator.core.ports import ExperimentShare
-from orchestrator.core.statistics import RowId
+from orchestrator.core.ports import EarlierDecision, ExperimentShare
+from orchestrator.core.statistics import Outcome, RowId
 from orchestrator.store import Batch, Kept, LogDataError, LogInfo, Store
 from orchestrator.store.encoder import Encoder
 from orchestrator.store.entries import COLUMNS
@@ -242,3 +242,28 @@ async def test_each_process_has_one_share_of_an_experiment(store: Store):
         await store.keep([Kept(ROW, 1, {"calls": 1.0})])
 
         assert sorted(await store.experiments()) == sorted([later, *other])
+
+
+async def test_a_decision_is_found_by_its_id_with_the_latest_quality(store: Store):
+    async with opened(store):
+        await store.write(story())
+
+        assert await store.decision("n", MINUTE, 0) == EarlierDecision(
+            MINUTE, "all", "a:y", None, 0.75
+        )
+        assert await store.decision("n", MINUTE, 99) is None
+        assert await store.decision("m", MINUTE, 0) is None
+
+
+async def test_a_decision_that_led_to_no_call_is_not_there_to_be_rated(store: Store):
+    made = Batch()
+    encoder = Encoder()
+    first, second = decision(0), decision(1)
+    for each in (first, second):
+        encoder.decided(made, NOON, each)
+    encoder.ended(made, NOON, first, Outcome(False), "unused", False)
+    async with opened(store):
+        await store.write(made)
+
+        assert await store.decision("n", MINUTE, 0) is None
+        assert await store.decision("n", MINUTE, 1) is not None

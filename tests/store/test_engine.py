@@ -8,7 +8,7 @@ import anyio
 import numpy as np
 import pytest
 
-from orchestrator import ModelError, Orchestrator
+from orchestrator import ModelError, Orchestrator, UnknownDecisionError
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.views import ALL, Memory
 from orchestrator.selectors import LinUCBSelector
@@ -158,3 +158,67 @@ async def test_a_configured_engine_leaves_a_file(tmp_path: Path, monkeypatch: py
     assert [entry["model"] for entry in await read(store)] == ["p:m"]
     assert [row.sums["calls"] for row in await store.statistics()] == [1.0]
     await store.aclose()
+
+
+@simulated
+async def test_an_answer_can_be_rated_after_a_restart_and_by_another_process():
+    store = MemoryStore()
+    async with engine(says("m"), store=store, node="before") as orchestrator:
+        first, second = [await orchestrator.generate("Hello") for _ in range(2)]
+        await orchestrator.feedback(second.decision_id, quality=0.5)
+    async with engine(says("m"), store=store, node="after") as orchestrator:
+        for quality in (0.25, 0.25, 0.75):  # the same again, then another
+            await orchestrator.feedback(first.decision_id, quality=quality)
+        await orchestrator.feedback(second.decision_id, quality=1.0)
+        sums = orchestrator.get_model_statistics()["p:m"]
+        with pytest.raises(UnknownDecisionError):
+            await orchestrator.feedback("d-before-1-99", quality=0.5)
+        with pytest.raises(UnknownDecisionError):
+            await orchestrator.feedback("nonsense", quality=0.5)
+
+    assert (sums["n_quality"], sums["quality"]) == (2, 1.75)
+    assert [(e["quality"], e["corrected"]) for e in await read(store)] == [
+        (0.75, True),
+        (1.0, True),
+    ]
+    async with engine(says("m"), store=store, node="last") as orchestrator:
+        assert orchestrator.get_model_statistics()["p:m"] == sums
+        await orchestrator.feedback(first.decision_id, quality=0.75)
+        assert orchestrator.get_model_statistics()["p:m"] == sums
+
+
+@simulated
+async def test_ratings_of_one_earlier_decision_that_come_together_count_once():
+    store = MemoryStore()
+    async with engine(says("m"), store=store, node="before") as orchestrator:
+        result = await orchestrator.generate("Hello")
+    async with engine(says("m"), store=store, node="after") as orchestrator:
+        async with anyio.create_task_group() as tasks:
+            for quality in (0.25, 0.5, 0.75):
+                tasks.start_soon(
+                    lambda q: orchestrator.feedback(result.decision_id, quality=q), quality
+                )
+        sums = orchestrator.get_model_statistics()["p:m"]
+
+    assert sums["n_quality"] == 1
+    assert sums["quality"] in (0.25, 0.5, 0.75)
+
+
+@simulated
+async def test_a_linear_selector_learns_from_what_is_rated_after_a_restart():
+    def process(node: str) -> Orchestrator:
+        selector = LinUCBSelector(n_features=2)
+        return engine(says("m"), store=store, node=node, selector=selector)
+
+    store, told = MemoryStore(), {"features": [1.0, 0.0]}
+    async with process("before") as orchestrator:
+        results = [await orchestrator.generate("Hello", context=told) for _ in range(20)]
+    async with process("after") as orchestrator:
+        before = orchestrator.explain("Hello", context=told).models[0].score
+        for result in results:
+            await orchestrator.feedback(result.decision_id, quality=0.0)
+        after = orchestrator.explain("Hello", context=told).models[0].score
+
+    assert before is not None
+    assert after is not None
+    assert after < before - 0.5
