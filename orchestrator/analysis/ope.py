@@ -11,12 +11,24 @@ import numpy.typing as npt
 from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.estimates import FloatArray
 
-__all__ = ["Log", "Method", "PolicyValue", "PropensityError", "evaluate", "repriced"]
+__all__ = [
+    "MIN_OVERLAP",
+    "Log",
+    "Method",
+    "PolicyValue",
+    "PropensityError",
+    "evaluate",
+    "repriced",
+]
 
 Method: TypeAlias = Literal["ips", "snips", "dm", "dr"]
 
 _Ints: TypeAlias = npt.NDArray[np.int64]
 
+MIN_OVERLAP: Final = 0.9
+"""Share of what a policy does that a log must be able to show; the rest it never tried."""
+_SURELY: Final = 3.0
+"""Standard errors by which a mean weight has to lie below that, so as not to be an accident."""
 _MIN_ESS: Final = 50.0
 """Below this the normal approximation says little, whatever the estimator."""
 _FOLDS: Final = 5
@@ -87,7 +99,8 @@ class PolicyValue:
 
     Attributes:
         method: How it was estimated.
-        value: The estimate; nan where the log holds nothing that bears on it.
+        value: The estimate; nan where the log holds nothing that bears on it. Where there is no
+            interval, it is not to be trusted.
         standard_error: Of the estimate.
         interval: Low and high, or None where an interval would mislead.
         refused: Why there is no interval, or None.
@@ -124,7 +137,9 @@ def evaluate(
     of the log is judged by means that have not seen it.
 
     Intervals use Student's t with as many degrees of freedom as the noise in the standard error
-    warrants, which are few where few decisions carry most of the weight.
+    warrants, which are few where few decisions carry most of the weight. There is none below an
+    effective sample size of 50, nor where the overlap lies below `MIN_OVERLAP` by more than three
+    standard errors of its own: no number of decisions tells what was never tried.
 
     Args:
         log: What the logging policy did.
@@ -147,6 +162,7 @@ def evaluate(
     weight = target[rows, arm] / log.propensity
     ess = _effective(weight)
     overlap = float(weight.mean())
+    refused = _refusal(weight, ess, overlap)
     if clip is not None:
         weight = np.minimum(weight, clip)
 
@@ -157,7 +173,7 @@ def evaluate(
     elif method == "snips":
         total = weight.sum()
         centre = float((weight * reward).sum() / total) if total else float("nan")
-        influence = weight * (reward - centre) * (n / total if total else 0.0)
+        influence = n * (weight / total if total else weight) * (reward - centre)
     else:
         fold = rows % _FOLDS if method == "dr" else np.zeros(n, dtype=np.int64)
         means = _means(log, n_arms, fold)
@@ -173,10 +189,8 @@ def evaluate(
 
     value = centre + float(influence.mean())
     error = float(influence.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    interval, refused = None, None
-    if ess < _MIN_ESS:
-        refused = f"an effective sample size of {ess:.1f} is below {_MIN_ESS:.0f}"
-    else:
+    interval = None
+    if refused is None:
         half = _quantile(influence, weight, confidence) * error
         interval = value - half, value + half
     return PolicyValue(method, value, error, interval, refused, ess, overlap, n)
@@ -234,6 +248,16 @@ def _check(log: Log, target: FloatArray, method: str, clip: float | None, confid
             f"confidence lies between 0 and 1, not at {confidence!r}", param="confidence"
         )
     return int(target.shape[1])
+
+
+def _refusal(weight: FloatArray, ess: float, overlap: float) -> str | None:
+    """Return why no interval could be trusted, or None."""
+    if ess < _MIN_ESS:
+        return f"an effective sample size of {ess:.1f} is below {_MIN_ESS:.0f}"
+    chance = float(weight.std(ddof=1) / np.sqrt(len(weight)))
+    if overlap + _SURELY * chance < MIN_OVERLAP:
+        return f"the log can show only {overlap:.0%} of what the selector does"
+    return None
 
 
 def _means(log: Log, n_arms: int, fold: _Ints) -> FloatArray:

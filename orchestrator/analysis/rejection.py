@@ -9,15 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.analysis.decisions import DecisionLog, Metric
-from orchestrator.analysis.ope import evaluate
+from orchestrator.analysis.ope import MIN_OVERLAP, evaluate
 from orchestrator.core.estimates import FloatArray
 
-__all__ = ["MIN_KEPT", "MIN_OVERLAP", "Replayed", "kept_by_rejection", "value_by_replay"]
+__all__ = ["MIN_KEPT", "Replayed", "kept_by_rejection", "value_by_replay"]
 
 MIN_KEPT: Final = 50
 """Decisions below which a mean over those that were kept says little."""
-MIN_OVERLAP: Final = 0.9
-"""Share of what the selector does that the log must be able to show; the rest it never tried."""
 
 
 @dataclass(frozen=True, slots=True)

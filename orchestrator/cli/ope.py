@@ -36,10 +36,11 @@ def ope(
 ) -> int:
     """Estimate the quality and the cost that a selector would have had on logged requests.
 
-    It decides on what the log had shown by then. Below an effective sample size of 50 there is no
-    interval, since none could be trusted.
+    It decides on what the log had shown by then. Below an effective sample size of 50, or where the
+    log can show less than nine tenths of what the selector does, there is no interval, since none
+    could be trusted.
     """
-    from orchestrator.analysis.rejection import MIN_OVERLAP
+    from orchestrator.analysis.ope import MIN_OVERLAP
     from orchestrator.analysis.replay import decide_again
 
     objective = Objective(cost_weight=cost_weight)

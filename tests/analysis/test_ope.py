@@ -268,6 +268,42 @@ def test_where_the_log_is_worth_too_few_decisions_there_is_no_interval():
 
 
 @pytest.mark.parametrize("method", METHODS)
+@given(st.integers(2, 3), st.floats(0, 1).filter(lambda share: abs(share - 0.9) > 1e-9))
+def test_a_log_made_without_chance_has_an_interval_only_for_nine_tenths_of_its_own_choices(
+    method: Method, n_arms: int, share: float
+):
+    log = Log(np.zeros(200, dtype=np.int64), np.ones(200), np.tile([0.0, 1.0], 100))
+    target = np.zeros((200, n_arms))
+    target[:, 0], target[:, -1] = share, 1 - share
+
+    found = evaluate(log, target, method)
+
+    assert (found.interval is None) == (found.refused is not None) == (found.overlap < 0.9)
+
+
+def test_many_rare_agreements_do_not_show_what_was_never_tried():
+    # As a selector that explores beside one that never did: alike a little, always.
+    log = Log(np.zeros(200, dtype=np.int64), np.ones(200), np.full(200, 0.5))
+
+    found = evaluate(log, np.tile([0.004, 0.996], (200, 1)), "dm")
+
+    assert found.ess == pytest.approx(200)
+    assert found.refused == "the log can show only 0% of what the selector does"
+    assert (found.interval, found.value) == (None, 0.5)
+
+
+def test_a_log_that_could_have_shown_all_is_not_refused_for_its_luck():
+    rng, target, short = np.random.default_rng(5), np.tile(always_1, (600, 1)), 0
+    for _ in range(300):
+        arm = (rng.random(600) < 0.1).astype(np.int64)
+        found = evaluate(Log(arm, np.where(arm, 0.1, 0.9), np.ones(600)), target)
+        short += found.overlap < 0.9
+        assert found.ess < 50 or found.refused is None
+
+    assert short > 30  # weights of 10 for one in ten: the mean often lies that low
+
+
+@pytest.mark.parametrize("method", METHODS)
 def test_what_the_log_never_did_shows_as_no_overlap(method: Method):
     log = Log(np.zeros(100, dtype=np.int64), np.ones(100), np.ones(100))
 

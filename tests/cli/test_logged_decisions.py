@@ -96,6 +96,13 @@ def test_a_log_that_never_tried_anything_else_is_said_to_show_little(tmp_path: P
 
     assert ope.json["overlap"] == pytest.approx(0.5)
     assert "the log can show only 50% of what random does" in ope.stderr
+    for metric in ("quality", "cost_usd"):
+        for estimate in ope.json[metric].values():
+            assert estimate["interval"] is None
+            assert estimate["refused"] == "the log can show only 50% of what the selector does"
+    said = command("ope", str(always), "--selector", "random").stdout
+    assert "\nno interval: the log can show only 50% of what the selector does" in said
+    assert " to " not in said
     assert set(replayed.json["models"]) == {"p:poor", "p:good"}
 
 
