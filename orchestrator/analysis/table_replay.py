@@ -24,7 +24,8 @@ class TableReplay:
     """The prompts of a table, in a random order in every run; only the pulled arm answers.
 
     A prompt's task is its segment. utility = quality - cost_weight x cost / mean cost of the
-    dearest arm; what a call will cost is learned from those that were seen.
+    dearest arm, and quality alone where all are free; what a call will cost is learned from those
+    that were seen.
 
     Args:
         table: Prompts to come.
@@ -90,7 +91,8 @@ class TableEpisode:
         table = self._table = environment.table
         ordered = np.broadcast_to(np.arange(len(table)), (runs, len(table)))
         self.prompts: IntArray = rng.permuted(ordered, axis=1).T.copy()
-        self._weight = environment.cost_weight / table.cost_usd.mean(axis=0).max()
+        dearest = table.cost_usd.mean(axis=0).max()
+        self._weight = environment.cost_weight / (dearest or np.inf)
         self._candidates = alike(len(table.models))
         self._costs = _Costs(runs, environment.n_segments, len(table.models), environment.seen)
 

@@ -50,6 +50,17 @@ def test_a_pull_earns_what_the_table_says():
     assert segments.tolist() == TABLE.task[episode.prompts[0]].tolist()
 
 
+def test_where_all_models_are_free_only_quality_counts():
+    free = replace(TABLE, cost_usd=np.zeros_like(TABLE.cost_usd))
+
+    weighed = played(TableReplay(free, cost_weight=2.0, prior=BEFORE))
+    unweighed = played(TableReplay(free, cost_weight=0.0, prior=BEFORE))
+
+    assert weighed[0].arms.tolist() == unweighed[0].arms.tolist()
+    gaps = weighed[1].gaps(0, weighed[0].arms)
+    assert gaps.tolist() == unweighed[1].gaps(0, unweighed[0].arms).tolist()
+
+
 def test_a_cost_is_unknown_until_it_was_seen_and_then_that_of_its_task():
     episode = begun(TableReplay(TABLE, cost_weight=1.0), runs=1)
     assert np.isnan(episode.candidates(0).cost_usd).all()

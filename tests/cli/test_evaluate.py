@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +64,19 @@ def test_figures_can_be_worked_out_anew_from_the_dump():
     ((cost_usd, quality),) = points(Path("choices.budget.csv")).values()
     assert found["quality_at_budget"] == pytest.approx(quality)
     assert found["spend_over_budget"] == pytest.approx(cost_usd / (0.4 * without.best_cost_usd))
+
+
+def test_of_free_models_the_better_one_is_found(tmp_path: Path):
+    write_table(replace(TABLE, cost_usd=np.zeros_like(TABLE.cost_usd)), tmp_path / "free")
+
+    ran = command("evaluate", "free", "--seeds", "2", "--json")
+
+    assert (ran.code, ran.stderr) == (0, "playing default\n")
+    best = baselines(TABLE).best_single
+    assert ran.json["static_mix_aiq"] == ran.json["best_single"] == best
+    assert ran.json["aiq"] > baselines(TABLE).random
+    assert ran.json["aiq"] == max(point["quality"] for point in ran.json["points"])
+    assert ran.json["cost_at_95"] == 1.0
 
 
 def test_without_a_budget_nothing_is_said_of_one():
