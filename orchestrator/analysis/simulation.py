@@ -18,6 +18,8 @@ from orchestrator.core.selector import Selector
 __all__ = ["Trace", "simulate"]
 
 _MOST_ARMS: Final = 2**15
+_MOST_PULLS: Final = 10**9
+"""Of one simulation: two gigabytes that are remembered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +54,25 @@ def simulate(
     Args:
         selector: Chooses. One round is one second to its memory.
         environment: Answers.
-        horizon: Rounds of every run, at least 1.
+        horizon: Rounds of every run, at least 1; with all runs' together at most a billion.
         runs: At least 1.
         seed: The same seed, the same trace.
         on_round: Told after every round how many are done.
 
     Raises:
-        InvalidRequestError: There is nothing to play, or too many arms.
+        InvalidRequestError: There is nothing to play, too much, or too many arms.
         ConfigurationError: The selector cannot be simulated: its scores are not numbers, it keeps
             by itself what it learns, or it learns from features and lets that fade.
     """
     for name, value in (("horizon", horizon), ("runs", runs)):
         if value < 1:
             raise InvalidRequestError(f"{name} must be at least 1, not {value}", param=name)
+    if horizon * runs > _MOST_PULLS:
+        raise InvalidRequestError(
+            f"{horizon} rounds of {runs} runs are more than {_MOST_PULLS:,} pulls",
+            param="horizon",
+            hint="a shorter horizon, or fewer runs",
+        )
     if hasattr(selector, "update"):
         raise ConfigurationError(
             f"selector {selector.name!r} keeps by itself what it learns: runs would share it"

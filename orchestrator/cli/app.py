@@ -27,7 +27,7 @@ from orchestrator.cli import (
 )
 from orchestrator.cli.demo import command as demo
 from orchestrator.cli.failure import INTERRUPTED, OK, report
-from orchestrator.core.errors import OrchestratorError
+from orchestrator.core.errors import OrchestratorError, TryLaterError
 
 __all__ = ["app", "run"]
 
@@ -77,4 +77,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except (OrchestratorError, typer.TyperException) as error:
         return report(error, as_json="--json" in words)
+    except MemoryError as error:
+        told = TryLaterError(f"there is not enough memory: {error}", hint="ask for less at once")
+        return report(told, as_json="--json" in words)
     return code if isinstance(code, int) else OK

@@ -251,6 +251,11 @@ def test_nothing_to_play_is_an_error(wrong: str):
         simulate(tuned(), problem("A"), seed=1, **settings)
 
 
+def test_more_than_a_billion_pulls_are_refused_before_any():
+    with pytest.raises(InvalidRequestError, match="1000000 rounds of 1001 runs"):
+        simulate(tuned(), problem("A"), horizon=1_000_000, runs=1_001, seed=1)
+
+
 def test_scores_that_are_no_numbers_end_a_simulation():
     class Broken(Sampling):
         def scores(self, evidence: Evidence, candidates: Candidates, rng: Any) -> FloatArray:

@@ -108,6 +108,19 @@ def test_an_interrupt_ends_quietly_with_130(monkeypatch: pytest.MonkeyPatch):
     assert (ran.code, ran.stdout, ran.stderr) == (130, "", "")
 
 
+def test_where_memory_runs_out_it_is_told_in_a_line(monkeypatch: pytest.MonkeyPatch):
+    def large(*_: object) -> None:
+        raise MemoryError("Unable to allocate 2 TiB")
+
+    monkeypatch.setattr("orchestrator.config.schema.json_schema", large)
+
+    ran = command("config", "schema", "--json")
+
+    told = "there is not enough memory: Unable to allocate 2 TiB"
+    assert (ran.code, ran.json["error"]["message"]) == (1, told)
+    assert ran.stderr == f"error: {told}\nhint: ask for less at once\n"
+
+
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_without_its_extra_the_command_names_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], missing: str

@@ -78,6 +78,14 @@ def test_a_selector_may_be_made_to_forget(option: str):
     assert regret(whole, "ucb1") != regret(short, "ucb1")
 
 
+def test_more_than_memory_holds_is_refused():
+    ran = command("simulate", "--horizon", "1000000000", "--runs", "1000", "--json")
+
+    assert ran.code == 2
+    assert "are more than 1,000,000,000 pulls" in ran.json["error"]["message"]
+    assert "Traceback" not in ran.stderr
+
+
 def test_every_selector_that_has_a_name_can_be_simulated():
     fading = {name for name in selector_names() if name.startswith("d-lin")}
     names = ",".join({*selector_names()} - fading)
