@@ -54,10 +54,11 @@ def simulate(
     seed: Annotated[int, typer.Option(help="The same seed, the same numbers.", min=0)] = 1,
     delay: Annotated[int, typer.Option(help="Rounds after which a reward is seen.", min=0)] = 0,
     window: Annotated[
-        float | None, typer.Option(help="Rounds that selectors remember; all if not given.")
+        float | None, typer.Option(help="Rounds that selectors remember; all if not given.", min=60)
     ] = None,
     half_life: Annotated[
-        float | None, typer.Option(help="Rounds after which what they remember counts half.")
+        float | None,
+        typer.Option(help="Rounds after which what they remember counts half.", min=1),
     ] = None,
     plot: Annotated[Path | None, typer.Option(help="Draw regret into this PNG file.")] = None,
     as_json: AsJson = False,
