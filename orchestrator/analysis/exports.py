@@ -61,7 +61,7 @@ def _parquet(path: Path) -> Iterator[list[dict[str, Any]]]:
 
 
 def _csv(path: Path) -> Iterator[list[dict[str, Any]]]:
-    with path.open(encoding="utf-8", newline="") as file:
+    with path.open(encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file, strict=True)
         _check_columns(rows.fieldnames or ())
         first = 1

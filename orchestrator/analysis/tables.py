@@ -7,7 +7,7 @@ A table is a folder of CSV files, plain or gzipped:
 - ``prompts.csv[.gz]``: ``prompt_id``, ``task``; a row per prompt.
 - ``features.csv[.gz]``, if there are any: ``prompt_id`` and a column per feature.
 
-Further columns are left alone.
+Further columns are left alone, and so are empty lines and a byte order mark.
 """
 
 from __future__ import annotations
@@ -177,7 +177,7 @@ class _File:
         self.path = path
         try:
             data = path.read_bytes()
-            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
+            text = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8-sig")
             self.header, *self._records = csv.reader(io.StringIO(text, newline=""), strict=True)
         except (OSError, EOFError, ValueError, csv.Error) as error:
             raise self.error(f"it is not a CSV file: {error}") from error
@@ -194,6 +194,8 @@ class _File:
             )
         places = [self.header.index(column) for column in columns]
         for row, record in enumerate(self._records, start=1):
+            if not record:  # an empty line
+                continue
             if len(record) != len(self.header):
                 raise self.error(f"{len(record)} values for {len(self.header)} columns", row)
             yield row, [record[place] for place in places]

@@ -153,7 +153,7 @@ def _read(path: Path, column: str) -> list[str]:
     texts: list[str] = []
     number = 0
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             columns = reader.fieldnames or ()
             if column not in columns:

@@ -124,7 +124,7 @@ def _rows(path: Path, *columns: str) -> Iterator[dict[str, str]]:
 
     try:
         opened = open_gzip if path.suffix == ".gz" else open
-        with opened(path, "rt", encoding="utf-8", newline="") as file:
+        with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
             reader = DictReader(file, strict=True)
             missing = [name for name in columns if name not in (reader.fieldnames or ())]
             if missing:

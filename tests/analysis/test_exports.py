@@ -101,6 +101,13 @@ def test_another_file_is_no_export(content: bytes, tmp_path: Path):
         read_export(tmp_path / "log")
 
 
+async def test_a_byte_order_mark_is_left_alone(tmp_path: Path):
+    path = await exported(tmp_path / "log", "csv")
+    path.write_text("\ufeff" + path.read_text("utf-8"), "utf-8")
+
+    assert len(read_export(path)) == 3
+
+
 def test_a_short_row_is_told(tmp_path: Path):
     (tmp_path / "log").write_text(",".join(COLUMNS) + "\nd-n-0-0\n")
 

@@ -39,6 +39,16 @@ def test_a_folder_is_read_whatever_the_order_of_its_rows(tmp_path: Path):
     assert table.features is None
 
 
+def test_a_byte_order_mark_and_empty_lines_are_left_alone(tmp_path: Path):
+    plain, marked = tmp_path / "plain", tmp_path / "marked"
+    for folder in (plain, marked):
+        folder.mkdir()
+
+    written(marked, *(f"\ufeff{text}\n\n" for text in (OUTCOMES, PROMPTS)))
+
+    assert_same(read_table(marked), read_table(written(plain)))
+
+
 @pytest.mark.parametrize("features", [0, 3])
 @pytest.mark.parametrize("timed", [True, False])
 def test_what_is_written_is_read_again_to_the_last_digit(

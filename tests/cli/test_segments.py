@@ -77,6 +77,17 @@ def test_a_prompt_is_no_markup(tmp_path: Path):
     assert "[bold]write[/bold] this" in ran.stdout
 
 
+def test_a_byte_order_mark_and_empty_lines_are_left_alone(tmp_path: Path):
+    path = tmp_path / "prompts.csv"
+    lines = ["text", *CODE, "", *TRAVEL, ""]
+    path.write_text("\ufeff" + "\n".join(lines) + "\n", "utf-8")
+
+    words = (str(path), "--segments", "2", "--out", str(tmp_path / "segments.json"), "--json")
+    ran = command("segments", "train", *words)
+
+    assert (ran.code, ran.json.get("prompts")) == (0, 7), ran.stderr
+
+
 def test_another_column_may_hold_the_prompts(tmp_path: Path):
     prompts = written(tmp_path / "prompts.csv", [*CODE, *TRAVEL], column="question")
     words = ("segments", "train", prompts, "--segments", "2", "--out", str(tmp_path / "s.json"))

@@ -56,6 +56,12 @@ def test_a_column_of_tasks_needs_no_file_of_prompts():
     }
 
 
+def test_a_byte_order_mark_and_empty_lines_are_left_alone():
+    Path("x.csv").write_text("\ufeffmodel,quality\na,1\n\na,0\n\n", "utf-8")
+
+    assert warmed("x.csv", "--json").json["models"] == {"a": {"all": {"n": 2, "mean": 0.5}}}
+
+
 def test_without_tasks_all_outcomes_are_of_one_kind_and_files_may_be_gzipped():
     Path("outcomes.csv.gz").write_bytes(gzip.compress(OUTCOMES.encode()))
 
