@@ -116,6 +116,7 @@ class Gathered:
         self._models: dict[str, int] = {}
         self._segments: dict[str, int] = {}
         self._sets: dict[str, tuple[int, frozenset[int]]] = {}
+        self._ids: set[str] = set()
         self._places: list[tuple[int, int, int]] = []
         self._numbers: list[tuple[float, ...]] = []
         self._flags: list[tuple[bool, bool]] = []
@@ -129,7 +130,7 @@ class Gathered:
 
         Raises:
             PropensityError: A choice had no probability.
-            DecisionLogError: Another value cannot be true.
+            DecisionLogError: Another value cannot be true, or a decision is there twice.
         """
         for entry in entries:
             self._add(entry, len(self._places) + 1)
@@ -186,6 +187,13 @@ class Gathered:
             raise DecisionLogError(
                 f"model {entry['model']!r} is not among those that could be chosen", row=row
             )
+        if entry["decision_id"] in self._ids:
+            raise DecisionLogError(
+                f"{entry['decision_id']} is there twice",
+                row=row,
+                hint="of exports that overlap, keep each decision once",
+            )
+        self._ids.add(entry["decision_id"])
         segment = self._segments.setdefault(entry["segment"], len(self._segments))
         self._places.append((arm, segment, number))
         self._numbers.append(numbers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -14,12 +15,13 @@ from orchestrator.analysis.tables import OutcomeTable
 __all__ = ["entry", "gathered", "logged"]
 
 START = 1_750_000_000.0
+_NUMBERS = count()
 
 
 def entry(**facts: Any) -> dict[str, Any]:
     """Return a decision as stores and exports have it: one of two models, answered and rated."""
     return {
-        "decision_id": "d-n-0-0",
+        "decision_id": f"d-n-0-{next(_NUMBERS)}",
         "model": "a:x",
         "segment": "all",
         "eligible": '["a:x","b:y"]',

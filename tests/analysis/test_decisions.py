@@ -96,6 +96,18 @@ def test_what_cannot_be_true_is_refused_by_its_number(facts: dict[str, Any], tol
     assert caught.value.row == 2
 
 
+def test_a_decision_counts_once():
+    twice = entry()
+
+    with pytest.raises(DecisionLogError, match=r"decision 3: d-n-0-.* is there twice") as caught:
+        gathered(twice, entry(), twice)
+
+    assert (caught.value.row, caught.value.hint) == (
+        3,
+        "of exports that overlap, keep each decision once",
+    )
+
+
 def test_features_are_as_many_for_each():
     with pytest.raises(DecisionLogError, match=r"feature vectors have \[1, 2\] numbers"):
         gathered(entry(features="[1.0]"), entry(features="[1.0,2.0]"))

@@ -119,8 +119,8 @@ def test_a_selector_reads_the_costs_and_features_of_the_log():
 
 
 def test_what_a_call_says_nothing_of_is_not_learned():
-    nothing = entry(wall=START, ended_wall=START + 1, ok=False, counts=False, quality=None)
-    log = gathered(*(nothing for _ in range(9)), entry(wall=START + 9))
+    nothing = {"ended_wall": START + 1, "ok": False, "counts": False, "quality": None}
+    log = gathered(*(entry(**nothing) for _ in range(9)), entry(wall=START + 9))
 
     target = decide_again(log, UCBModelSelector(min_trials=1, floor=0.0))
 
