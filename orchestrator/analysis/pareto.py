@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from orchestrator.core.estimates import FloatArray
 
 __all__ = ["ParetoFigures", "aiq", "cost_at", "hull", "pareto_figures", "static_mix"]
 
+_ROUNDING: Final = 1e-12
+"""Share of a quality by which means of the same values may differ, added up in another order."""
 _Points: TypeAlias = npt.ArrayLike
 """(mean cost in USD, mean quality) per row, shape ``(n_points, 2)``."""
 
@@ -93,9 +95,10 @@ def cost_at(points: _Points, singles: _Points, share: float) -> float | None:
     _, best = _ends(singles)
     line = hull(points)
     target = share * best[1]
-    if line[-1, 1] < target:
+    reached = line[line[:, 1] >= target * (1 - _ROUNDING), 1]
+    if not reached.size:
         return None
-    cost = float(np.interp(target, line[:, 1], line[:, 0]))
+    cost = float(np.interp(min(target, reached[0]), line[:, 1], line[:, 0]))
     if best[0] == 0.0:
         return float("inf") if cost else 1.0
     return float(cost / best[0])

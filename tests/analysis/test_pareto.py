@@ -79,6 +79,14 @@ def test_a_quality_never_reached_has_no_cost():
     assert (found.cost_at_98, found.cost_at_100) == (None, None)
 
 
+def test_a_quality_that_only_rounding_keeps_from_the_best_is_reached():
+    below = np.nextafter(0.8, 0.0)
+
+    assert cost_at([(5.0, below)], SINGLES, 1.0) == 1.0
+    assert cost_at([(4.0, below), (5.0, 0.8)], SINGLES, 1.0) == 0.8
+    assert cost_at([(5.0, 0.8 - 1e-9)], SINGLES, 1.0) is None
+
+
 def test_beside_a_best_model_that_is_free_everything_else_is_infinitely_dear():
     free = [(0.0, 0.8), (1.0, 0.4)]
 

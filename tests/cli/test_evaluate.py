@@ -79,6 +79,19 @@ def test_of_free_models_the_better_one_is_found(tmp_path: Path):
     assert ran.json["cost_at_95"] == 1.0
 
 
+def test_one_model_alone_reaches_all_of_its_own_quality(tmp_path: Path):
+    quality = np.full((40, 1), 0.74)
+    alone = replace(
+        TABLE.take(range(40)), models=("a",), quality=quality, cost_usd=np.full((40, 1), 0.001)
+    )
+    write_table(replace(alone, latency_ms=None), tmp_path / "alone")
+
+    found = command("evaluate", "alone", "--json").json
+
+    assert found["cost_at_95"] == found["cost_at_100"] == pytest.approx(1.0)
+    assert found["aiq"] == pytest.approx(found["best_single"])
+
+
 def test_without_a_budget_nothing_is_said_of_one():
     found = command("evaluate", "table", "--seeds", "1", "--json").json
 
