@@ -172,6 +172,8 @@ class _File:
 
     def __init__(self, folder: Path, name: str) -> None:
         path = _find(folder, name)
+        if not folder.is_dir():
+            raise OutcomeTableError(folder, "there is no such folder")
         if path is None:
             raise OutcomeTableError(folder, f"there is no {name}.csv.gz and no {name}.csv")
         self.path = path

@@ -193,7 +193,7 @@ def _show(found: dict[str, dict[str, Any]], bound: float | None) -> None:
         listed.add_row(*cells)
     out.print(listed)
     if bound is not None:
-        out.print(f"\nLai-Robbins bound: {bound:.1f}")
+        out.print(f"\nLai-Robbins bound: {bound:.1f}, which holds in the long run only")
 
 
 @contextmanager

@@ -126,7 +126,7 @@ def test_people_get_a_table_and_sentences():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (("nowhere",), "nowhere: there is no prompts.csv.gz and no prompts.csv"),
+        (("nowhere",), "nowhere: there is no such folder"),
         (("table", "--prior", "other"), "the prior is not of the same models"),
         (("table", "--selector", "best"), "there is no selector 'best'"),
         (("table", "--budget", "0"), "a budget must be above 0"),
