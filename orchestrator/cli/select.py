@@ -41,7 +41,7 @@ _A_TOOL: Final = {
     "function": {"name": "example", "parameters": {"type": "object", "properties": {}}},
 }
 _FORCED: Final = 1e6
-"""Above every score that a selector means as one: it wants the arm tried first."""
+"""Above every score that a selector means as one: it wants the arm tried before it compares."""
 
 
 def select(
@@ -66,8 +66,8 @@ def select(
 ) -> int:
     """Say which model a request would go to; nobody is called.
 
-    This process has seen no calls yet, so what counts are prices, priorities and declarations.
-    A gateway explains with all that it has learned: POST /api/v1/explain.
+    What calls have shown is read from the decision log, if one is kept; else prices, priorities
+    and declarations count. A gateway explains with all that it has learned: POST /api/v1/explain.
     """
     options = demands(
         model=model,
@@ -128,7 +128,7 @@ def _show(found: Explanation) -> None:
 def _cells(row: ModelRow) -> tuple[str, ...]:
     score = "" if row.score is None else f"{row.score:.4g}"
     if row.score is not None and row.score > _FORCED:
-        score = "untried"
+        score = "trial" if row.pulls else "untried"
     return (
         row.key,
         score,

@@ -16,6 +16,7 @@ from tests.conftest import require
 from tests.house.project import ROOT
 
 PAGE = (ROOT / "docs" / "analysis.md").read_text("utf-8")
+LOG_PAGE = (ROOT / "docs" / "decision-log.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(python|console)\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
 
 
@@ -44,6 +45,12 @@ def test_the_page_leads_from_tables_and_logs_to_figures(
     printed = capsys.readouterr().out
     assert "ParetoFigures(aiq=0." in printed
     assert "PolicyValue(method='dr', value=0." in printed
+
+    # Whoever reads on from a log begins with these: the last sample, and that of another page.
+    exec(compile(BLOCKS[-1][1], "analysis.md", "exec"), {})
+    (program,) = re.findall(r"^```python\n(.*?)^```", LOG_PAGE, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "decision-log.md", "exec"), {})
+    assert re.search(r"^\w+:text:large: 0\.\d\d$", capsys.readouterr().out, re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", ["evaluate", "replay", "ope"])

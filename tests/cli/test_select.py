@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.command import command, configured
+from orchestrator.testing.provider_server import ProviderServer
+from tests.cli.command import command, command_beside, configured
 
 TABLE = ("select", "--explain")
 
@@ -54,6 +55,20 @@ def test_when_nobody_may_serve_the_command_fails(form: tuple[str, ...]):
     assert "error: no model may serve this request" in ran.stderr
     if form:
         assert "it lacks vision" in ran.stdout
+
+
+async def test_calls_that_a_decision_log_knows_count(tmp_path: Path):
+    async with ProviderServer() as server:
+        path = configured(tmp_path, server.base_url)
+        path.write_text(path.read_text("utf-8") + '[store]\nurl = "sqlite:///decisions.db"\n')
+        before = await command_beside(*TABLE)
+        asked = await command_beside("ask", "hi")
+        after = await command_beside(*TABLE)
+
+    assert asked.code == 0, asked.stderr
+    cells = [ran.stdout.splitlines()[1].split()[:4] for ran in (before, after)]
+    assert [row[1] for row in cells] == ["untried", "trial"]
+    assert [row[3] for row in cells] == ["0", "1"]
 
 
 def test_routes_can_be_asked_about(tmp_path: Path):

@@ -71,6 +71,14 @@ def test_without_tasks_all_outcomes_are_of_one_kind_and_files_may_be_gzipped():
     assert (ran.json["file"], ran.json["weight"]) == ("p.json", 3)
 
 
+def test_a_table_that_has_neither_tasks_nor_prompts_is_one_task():
+    Path("x.csv").write_text("model,quality\na,1\na,0\n")
+
+    assert warmed("x.csv", "--json").json["models"] == {"a": {"all": {"n": 2, "mean": 0.5}}}
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert "a table that has neither counts as one task" in " ".join(page.split())
+
+
 def test_an_engine_begins_with_what_was_written():
     Path("orchestrator.toml").write_text(
         '[providers.office]\ntype = "openai_compatible"\nbase_url = "http://127.0.0.1:9/v1"\n'

@@ -48,8 +48,8 @@ def demo(
     asked every question, which shows what the choice has cost. Every decision is kept in a log, for
     ``orchestrator log``, ``replay`` and ``ope``, and for a notebook.
 
-    Nothing is scripted, so the numbers differ a little from machine to machine. Takes about a
-    minute and 600 MB of memory.
+    Nothing is scripted, so the numbers differ a little from machine to machine. Takes one
+    to two minutes and 600 MB of memory.
     """
     from orchestrator.cli.demo.questions import read_questions
     from orchestrator.cli.demo.report import as_dict, print_report
