@@ -96,6 +96,16 @@ async def test_the_story_loses_no_question_although_an_engine_is_killed(
     assert kept.json["qualities"] >= 10
 
 
+def test_more_questions_than_there_are_cannot_be_asked():
+    n = len(read_questions())
+
+    ran = command("demo", "--questions", str(n + 1), "--json")
+
+    assert ran.code == 2
+    assert ran.json["error"]["message"] == f"there are {n} questions, not {n + 1}"
+    assert "--rounds" in ran.json["error"]["hint"]
+
+
 def test_a_log_that_is_there_already_is_left_alone(tmp_path: Path):
     log = tmp_path / "mine.db"
     log.write_text("mine")

@@ -14,7 +14,7 @@ import typer
 from orchestrator.cli.failure import FAILED, OK
 from orchestrator.cli.options import AsJson
 from orchestrator.cli.output import console, note, write_json
-from orchestrator.core.errors import ConfigurationError
+from orchestrator.core.errors import ConfigurationError, InvalidRequestError
 
 if TYPE_CHECKING:
     from orchestrator.cli.demo.audit import Audit
@@ -55,6 +55,12 @@ def demo(
     from orchestrator.cli.demo.report import as_dict, print_report
 
     asked = read_questions()
+    if questions is not None and questions > len(asked):
+        raise InvalidRequestError(
+            f"there are {len(asked)} questions, not {questions}",
+            param="questions",
+            hint="--rounds says how often each is asked",
+        )
     random.Random(seed).shuffle(asked)
     log = _free(log)
     begun = perf_counter()
