@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import exp
+from numbers import Real
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from orchestrator.core.errors import InvalidRequestError
@@ -66,7 +67,11 @@ def analyze_complexity(task: str) -> float:
     holds code or formulas. Demands and conditions are known in English; in other languages the rest
     decides. A rule of thumb for a pool that has learned nothing yet: where answers are rated, let a
     selector learn who is good at what.
+
+    Raises:
+        InvalidRequestError: The task is no text.
     """
+    _check(task)
     points = min(estimate_tokens(task) * _POINTS_PER_TOKEN, _MOST_FOR_LENGTH)
     points += _POINTS_PER_DEMAND * _different(_DEMANDS, task)
     points += _POINTS_PER_CONDITION * _different(_CONDITIONS, task)
@@ -86,11 +91,12 @@ def select_model_for_task(task: str, complexity: float | None = None) -> TieredT
         complexity: How hard it is, in [0, 1]; None judges by `analyze_complexity`.
 
     Raises:
-        InvalidRequestError: The complexity is not in [0, 1].
+        InvalidRequestError: The task is no text, or the complexity no number in [0, 1].
     """
+    _check(task)
     if complexity is None:
         complexity = analyze_complexity(task)
-    elif not 0 <= complexity <= 1:
+    elif not (isinstance(complexity, Real) and 0 <= complexity <= 1):
         raise InvalidRequestError(
             f"complexity lies in [0, 1], not {complexity!r}", param="complexity"
         )
@@ -102,6 +108,11 @@ def select_model_for_task(task: str, complexity: float | None = None) -> TieredT
         return TieredTask(ModelType.TEXT_MEDIUM, params)
     params = TextGenerationParams(prompt=task, temperature=0.7, max_tokens=2000)
     return TieredTask(ModelType.TEXT_LARGE, params)
+
+
+def _check(task: object) -> None:
+    if not isinstance(task, str):
+        raise InvalidRequestError(f"a task is text, not {task!r}", param="task")
 
 
 def _different(pattern: re.Pattern[str], task: str) -> int:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +97,25 @@ def test_a_size_has_its_temperature_and_its_bounds_go_up(
     )
 
 
-@pytest.mark.parametrize("complexity", [-0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("complexity", [-0.1, 1.1, float("nan"), "x", "0.5"])
 def test_a_complexity_outside_its_range_is_refused(complexity: Any):
-    with pytest.raises(InvalidRequestError, match="complexity"):
+    with pytest.raises(InvalidRequestError, match="complexity") as refusal:
         select_model_for_task("a task", complexity)
+
+    assert refusal.value.param == "complexity"
+
+
+@pytest.mark.parametrize("complexity", [np.float32(0.5), 1])
+def test_a_complexity_may_be_any_real_number(complexity: Any):
+    assert select_model_for_task("a task", complexity).model_type in TIERS[1:]
+
+
+@pytest.mark.parametrize("task", [None, 3, b"a task"])
+@pytest.mark.parametrize(
+    "judge", [analyze_complexity, select_model_for_task, lambda t: select_model_for_task(t, 0.5)]
+)
+def test_a_task_that_is_no_text_is_refused(judge: Any, task: Any):
+    with pytest.raises(InvalidRequestError, match="a task is text, not") as refusal:
+        judge(task)
+
+    assert refusal.value.param == "task"
