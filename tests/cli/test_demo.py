@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from orchestrator.cli.demo.audit import judged
+from orchestrator.cli.demo.audit import Audit, judged
 from orchestrator.cli.demo.questions import Question, read_questions
 from orchestrator.cli.demo.story import Answered, Story
 from tests.cli.command import command, command_beside, process
@@ -104,6 +105,62 @@ def test_more_questions_than_there_are_cannot_be_asked():
     assert ran.code == 2
     assert ran.json["error"]["message"] == f"there are {n} questions, not {n + 1}"
     assert "--rounds" in ran.json["error"]["hint"]
+
+
+@pytest.fixture
+def last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What the last demo has left, and a part of it that was not closed."""
+    monkeypatch.setenv("ORCHESTRATOR_DATA_DIR", str(tmp_path / "data"))
+    log = tmp_path / "data" / "demo.db"
+    log.parent.mkdir()
+    log.write_text("the last")
+    log.with_name("demo.db-wal").write_text("a part of it")
+    return log
+
+
+def test_a_demo_that_is_interrupted_leaves_the_last_log_as_it_was(
+    last: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = {path.name: path.read_text() for path in last.parent.iterdir()}
+
+    def interrupted(questions: Any, rounds: int, seed: int, log: Path, report: Any) -> Any:
+        log.write_text("half a story")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("orchestrator.cli.demo.command._play", interrupted)
+
+    assert command("demo").code == 130
+    assert {path.name: path.read_text() for path in last.parent.iterdir()} == before
+
+
+def test_a_demo_that_has_ended_replaces_the_last_log(last: Path, monkeypatch: pytest.MonkeyPatch):
+    story = Story(asked=1, answers=[answered("good", 1.0)])
+    audit = judged(story, {"good": [answered("good", 1.0)]}, cost_weight=1)
+
+    async def ended() -> tuple[Story, Audit]:
+        return story, audit
+
+    def played(questions: Any, rounds: int, seed: int, log: Path, report: Any) -> Any:
+        log.write_text("a new story")
+        return ended()
+
+    monkeypatch.setattr("orchestrator.cli.demo.command._play", played)
+
+    ran = command("demo", "--json")
+
+    assert (ran.code, ran.json["log"]) == (0, str(last))
+    assert {path.name: path.read_text() for path in last.parent.iterdir()} == {
+        "demo.db": "a new story"
+    }
+
+
+def test_a_log_that_cannot_be_written_is_said_before_the_story(tmp_path: Path):
+    (tmp_path / "file").write_text("no folder")
+
+    ran = command("demo", "--log", str(tmp_path / "file" / "log.db"))
+
+    assert ran.code == 2
+    assert "log.db cannot be written: " in ran.stderr
 
 
 def test_a_log_that_is_there_already_is_left_alone(tmp_path: Path):

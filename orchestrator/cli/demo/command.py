@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -64,7 +66,8 @@ def demo(
     random.Random(seed).shuffle(asked)
     log = _free(log)
     begun = perf_counter()
-    story, audit = asyncio.run(_play(asked[:questions], rounds, seed, log, note))
+    with _beside(log) as new:
+        story, audit = asyncio.run(_play(asked[:questions], rounds, seed, new, note))
     seconds = perf_counter() - begun
     if as_json:
         write_json(as_dict(story, audit, seconds, seed, log))
@@ -74,7 +77,7 @@ def demo(
 
 
 def _free(log: Path | None) -> Path:
-    """Return where the log goes, without what an earlier demo has left in the usual place.
+    """Return where the log goes.
 
     Raises:
         ConfigurationError: There is something in a place of the caller's own.
@@ -82,14 +85,36 @@ def _free(log: Path | None) -> Path:
     from orchestrator.core.data_folder import data_folder
 
     if log is None:
-        log = data_folder() / "demo.db"
-        for suffix in ("", "-wal", "-shm"):  # the story begins with nothing learned
-            log.with_name(log.name + suffix).unlink(missing_ok=True)
-    elif log.exists():
+        return data_folder() / "demo.db"
+    if log.exists():
         raise ConfigurationError(
             f"there is a file {log} already", hint="the demo begins with nothing learned"
         )
     return log
+
+
+@contextmanager
+def _beside(log: Path) -> Iterator[Path]:
+    """Give a log a place beside its own, to which it moves when the story has been told.
+
+    Until then there is the log of the last one, whatever becomes of this.
+
+    Raises:
+        ConfigurationError: The folder cannot be written to.
+    """
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        beside = TemporaryDirectory(prefix="demo-", dir=log.parent)
+    except OSError as error:
+        raise ConfigurationError(f"{log} cannot be written: {error.strerror}") from error
+    with beside as folder:
+        yield Path(folder) / log.name
+        # What belongs to a log that was not closed moves too, and what is left of the last goes.
+        for name in (f"{log.name}-wal", f"{log.name}-shm", log.name):
+            if (new := Path(folder, name)).exists():
+                new.replace(log.with_name(name))
+            else:
+                log.with_name(name).unlink(missing_ok=True)
 
 
 async def _play(
