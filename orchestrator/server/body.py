@@ -16,11 +16,16 @@ async def read_json(request: web.Request) -> dict[str, Any]:
     """Read the body.
 
     Raises:
-        InvalidRequestError: It is not a JSON object.
+        InvalidRequestError: It is not a JSON object, or not what its headers say.
         HTTPRequestEntityTooLarge: It is larger than the application takes.
     """
     try:
         data = orjson.loads(await request.read())
+    except web.RequestPayloadError as error:
+        raise InvalidRequestError(
+            "the body cannot be read",
+            hint="it has to be what its Content-Encoding and Transfer-Encoding say",
+        ) from error
     except orjson.JSONDecodeError as error:
         raise InvalidRequestError(f"the body is not JSON: {error}") from error
     if not isinstance(data, dict):

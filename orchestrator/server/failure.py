@@ -28,11 +28,17 @@ def failed(request: web.Request, error: Exception, *, status: int | None = None)
         envelope = _refused(request, error)
     else:
         envelope = told(request, error)
-    return web.Response(
+    response = web.Response(
         status=status or envelope.status,
         body=envelope.body,
         headers={hdrs.CONTENT_TYPE: "application/json", **envelope.headers},
     )
+    if request.content.exception() is not None:
+        # The body broke: the next request cannot be told from it, and aiohttp, which reads bodies
+        # to their end, would find that unexpected and log it.
+        response.force_close()
+        request.content.feed_eof()
+    return response
 
 
 def told(request: web.Request, error: Exception) -> Envelope:

@@ -165,6 +165,21 @@ async def test_a_body_that_is_no_json_object_is_refused(path: str, body: bytes):
     assert "JSON" in reply.error["message"]
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_a_body_that_is_not_packed_as_it_says_is_the_callers_fault_and_no_news(
+    encoding: str, caplog: pytest.LogCaptureFixture
+):
+    async with door_to(Scripted("m")) as door:
+        reply = await door.post(COMPLETIONS, b"xx", headers={"Content-Encoding": encoding})
+        after = await door.chat()
+
+    assert (reply.status, reply.error["code"]) == (400, "invalid_request")
+    assert "Content-Encoding" in reply.error["message"]
+    assert reply.headers["Connection"] == "close"
+    assert after.status == 200
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
 @pytest.mark.parametrize("packed", [False, True])
 async def test_a_body_over_the_limit_is_refused_packed_or_not(packed: bool):
     body = orjson.dumps(CHAT | {"user": "x" * 5000})
