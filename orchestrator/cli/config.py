@@ -9,6 +9,7 @@ import typer
 from orchestrator.cli.engine import configured
 from orchestrator.cli.options import AsJson, ConfigFile
 from orchestrator.cli.output import console, note, table, write_json
+from orchestrator.cli.serve import gateway_to
 
 __all__ = ["app", "check", "schema", "show"]
 
@@ -28,7 +29,9 @@ def _config(context: typer.Context) -> None:
 @app.command("check", epilog=_CHECK_EXAMPLE)
 def check(config: ConfigFile = None, as_json: AsJson = False) -> None:
     """Read the configuration and build everything in it, without starting anything."""
-    configuration, orchestrator = configured(config)
+    found = configured(config)
+    gateway_to(found)
+    configuration, orchestrator = found
     models, routes = orchestrator.registry.list_models(), list(orchestrator.routes)
     if as_json:
         write_json(

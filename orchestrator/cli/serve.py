@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
     from orchestrator.server import Gateway
 
-__all__ = ["EXAMPLE", "serve"]
+__all__ = ["EXAMPLE", "gateway_to", "serve"]
 
 EXAMPLE: Final = "Example: orchestrator serve --config examples/smollm2.toml --port 3001"
 
@@ -62,25 +62,41 @@ async def _until_told_to_stop(serving: Coroutine[Any, Any, None]) -> None:
         note("stopped")
 
 
-async def _serve(found: Configured, host: str | None, port: int | None, as_json: bool) -> None:
-    from orchestrator.server import Gateway
-    from orchestrator.server.garbage import collect_rarely
+def gateway_to(found: Configured, host: str | None = None, port: int | None = None) -> Gateway:
+    """Return the gateway as it is configured; it listens once it is entered.
 
-    configuration, orchestrator = found
-    server = configuration.settings.server
-    gateway = Gateway(
-        orchestrator,
+    Args:
+        found: The configuration and its engine.
+        host: Where to listen, if not where it is configured.
+        port: The same.
+
+    Raises:
+        ConfigurationError: Others reach the address and there is no key, or a setting is wrong.
+    """
+    from orchestrator.server import Gateway
+
+    server = found.configuration.settings.server
+    return Gateway(
+        found.orchestrator,
         host=server.host if host is None else host,
         port=server.port if port is None else port,
         api_key=server.api_key,
         allowed_hosts=server.allowed_hosts,
         allowed_origins=server.allowed_origins,
     )
+
+
+async def _serve(found: Configured, host: str | None, port: int | None, as_json: bool) -> None:
+    from orchestrator.server.garbage import collect_rarely
+
+    configuration, orchestrator = found
+    gateway = gateway_to(found, host, port)
+    with_key = configuration.settings.server.api_key is not None
     async with orchestrator, gateway:
         note(f"configuration: {configuration.path or 'none, only what the environment offers'}")
         await _load_local_models(orchestrator)
         _tell_of_the_pool(found)
-        _announce(gateway, orchestrator, as_json=as_json, with_key=server.api_key is not None)
+        _announce(gateway, orchestrator, as_json=as_json, with_key=with_key)
         collect_rarely()
         await gateway.serve_forever()
 

@@ -18,6 +18,23 @@ def test_check_counts_what_it_built(tmp_path: Path):
     assert command("config", "check", "--json").json["models"] == ["loop:a", "loop:b"]
 
 
+@pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        ('host = "0.0.0.0"', "set ORCHESTRATOR_API_KEY"),
+        ('allowed_origins = ["example.com"]', "'example.com' is no origin"),
+    ],
+)
+def test_what_serve_would_refuse_is_not_well(tmp_path: Path, server: str, told: str):
+    path = configured(tmp_path, "http://127.0.0.1:9/v1")
+    path.write_text(f"{path.read_text('utf-8')}[server]\n{server}\n")
+
+    ran = command("config", "check")
+
+    assert (ran.code, ran.stdout) == (2, "")
+    assert told in ran.stderr
+
+
 def test_show_lists_values_with_their_origin_and_masks_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
