@@ -13,7 +13,12 @@ from pydantic_settings import SettingsError
 
 from orchestrator.config.discovery import Offer, offers
 from orchestrator.config.document import find_file, read_file
-from orchestrator.config.faults import Sources, check_variable_names, configuration_error
+from orchestrator.config.faults import (
+    Sources,
+    check_variable_names,
+    configuration_error,
+    meaningless_variables,
+)
 from orchestrator.config.settings import Settings, environment_settings, merged
 from orchestrator.config.variables import join_path, substituted
 from orchestrator.core.errors import ConfigurationError
@@ -74,12 +79,13 @@ def read_configuration(path: str | Path | None = None, **arguments: Any) -> Conf
     """
     file = find_file(path)
     document = {} if file is None else read_file(file)
-    warnings = tuple(
+    variables = dict(os.environ)
+    check_variable_names(variables)
+    literal = (
         f"{file}: {where} is a literal key; write ${{VARIABLE}} and set that in the environment"
         for where in _literal_keys(document)
     )
-    variables = dict(os.environ)
-    check_variable_names(variables)
+    warnings = (*literal, *meaningless_variables(variables))
     try:
         document = substituted(document, variables)
     except ConfigurationError as error:

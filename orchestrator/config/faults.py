@@ -5,19 +5,29 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from orchestrator.config.document import FILE_VARIABLE
 from orchestrator.config.settings import PREFIX, SHORT_NAMES, WITHIN, Settings
 from orchestrator.config.variables import join_path
+from orchestrator.core.data_folder import DATA_FOLDER_VARIABLE
 from orchestrator.core.errors import ConfigurationError
+from orchestrator.lifecycle.process import KEY_VARIABLE
 
-__all__ = ["Sources", "check_variable_names", "configuration_error", "suggestion"]
+__all__ = [
+    "Sources",
+    "check_variable_names",
+    "configuration_error",
+    "meaningless_variables",
+    "suggestion",
+]
 
 _Location: TypeAlias = tuple[int | str, ...]
 
@@ -25,6 +35,8 @@ _MOST_SHOWN: Final = 10
 _UNKNOWN_KEY: Final = ("extra_forbidden", "unexpected_keyword_argument")
 _TOLD_WHOLE: Final = ("missing", "value_error")
 _PREAMBLE: Final = re.compile(r"^(Input|Value error,) ")
+_ALONE: Final = (*SHORT_NAMES, FILE_VARIABLE, DATA_FOLDER_VARIABLE, KEY_VARIABLE)
+"""Variables of ours that name no section; some of them are read elsewhere."""
 _SECRET: Final = ("api_key", "headers", "env")
 _OUR_WORDS: Final = {
     "tuple_type": "should be a list",
@@ -99,6 +111,22 @@ def check_variable_names(variables: Mapping[str, str]) -> None:
             )
 
 
+def meaningless_variables(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for each variable that begins like one of ours and is none.
+
+    They are no error: other programs may call theirs so.
+    """
+    for variable, value in variables.items():
+        name = variable.removeprefix(PREFIX)
+        if not (value and variable.startswith(PREFIX)) or WITHIN in name:
+            continue
+        if variable not in _ALONE and name.lower() not in Settings.model_fields:
+            # Without the prefix, which would make any two of them look alike.
+            near = difflib.get_close_matches(name.upper(), _names_of_variables(), n=1)
+            question = f": did you mean {PREFIX}{near[0]}?" if near else ""
+            yield f"the environment variable {variable} means nothing{question}"
+
+
 def suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """Return the nearest known name as a question, or all of them."""
     near = difflib.get_close_matches(name, known, n=1)
@@ -128,6 +156,16 @@ def _keys_at(location: _Location) -> list[str]:
         inside = [node for option in options for node in _inside(option, part)]
         options = [plain for node in inside for plain in _alternatives(node, schema)]
     return [key for option in options for key in option.get("properties", {})]
+
+
+@cache
+def _names_of_variables() -> list[str]:
+    """Return, without the prefix, the variables for sections and for settings right inside them."""
+    names = [variable.removeprefix(PREFIX) for variable in _ALONE if variable.startswith(PREFIX)]
+    for section in Settings.model_fields:
+        inside = (f"{section}{WITHIN}{key}".upper() for key in _keys_at((section,)))
+        names += [section.upper(), *inside]
+    return names
 
 
 def _inside(schema: dict[str, Any], part: int | str) -> list[dict[str, Any]]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
-__all__ = ["data_folder"]
+__all__ = ["DATA_FOLDER_VARIABLE", "data_folder"]
+
+DATA_FOLDER_VARIABLE: Final = "ORCHESTRATOR_DATA_DIR"
 
 
 def data_folder() -> Path:
     """Return where this library keeps files: ``ORCHESTRATOR_DATA_DIR``, else the system's place."""
-    if configured := os.environ.get("ORCHESTRATOR_DATA_DIR"):
+    if configured := os.environ.get(DATA_FOLDER_VARIABLE):
         return Path(configured).expanduser().absolute()
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Application Support" / "orchestrator"

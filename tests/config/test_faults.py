@@ -143,6 +143,46 @@ def test_a_mistake_in_the_environment_names_the_variable(
     assert str(refused.value) == message
 
 
+@pytest.mark.parametrize(
+    ("variable", "question"),
+    [
+        ("ORCHESTRATOR_PROT", ": did you mean ORCHESTRATOR_PORT?"),
+        ("ORCHESTRATOR_DATADIR", ": did you mean ORCHESTRATOR_DATA_DIR?"),
+        ("ORCHESTRATOR_ENGINE_DEADLINE_S", ": did you mean ORCHESTRATOR_ENGINE__DEADLINE_S?"),
+        ("ORCHESTRATOR_port", ": did you mean ORCHESTRATOR_PORT?"),
+        ("ORCHESTRATOR_FOO", ""),
+    ],
+)
+def test_a_variable_that_begins_like_ours_and_means_nothing_warns(
+    monkeypatch: pytest.MonkeyPatch, variable: str, question: str
+):
+    monkeypatch.setenv(variable, "3099")
+
+    told = f"the environment variable {variable} means nothing{question}"
+    assert read_configuration().warnings == (told,)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("ORCHESTRATOR_PORT", "3099"),
+        ("ORCHESTRATOR_DATA_DIR", "/tmp"),
+        ("ORCHESTRATOR_PAID", "1"),
+        ("ORCHESTRATOR_paid", "1"),
+        ("ORCHESTRATOR_MODELS", "[]"),
+        ("ORCHESTRATOR_ENGINE__SEED", "3"),
+        ("ORCHESTRATOR_FOO", ""),
+        ("ORCHESTRATION_FOO", "x"),
+    ],
+)
+def test_a_variable_that_means_something_or_is_not_ours_does_not_warn(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+):
+    monkeypatch.setenv(variable, value)
+
+    assert read_configuration().warnings == ()
+
+
 def test_a_missing_variable_names_file_and_setting(tmp_path: Path):
     told = refusal(tmp_path, '[providers.openai]\napi_key = "${NOT_SET}"')
 
