@@ -380,7 +380,7 @@ class Chooser:
             refusals = Refusals(prospect.screening, self._availability.outages, now, tried)
             for key, refusal in refusals.items():
                 known = refused.get(key)
-                if known is None or known.code is RefusalCode.NOT_CANDIDATE:
+                if known is None or _hopes(refusal) > _hopes(known):
                     refused[key] = refusal
         waits = [r.retry_after_s for r in refused.values() if r.retry_after_s is not None]
         wait_s = min(waits) if waits else None
@@ -388,10 +388,25 @@ class Chooser:
             f"no model may serve this request\n{refusal_table(refused)}",
             refused=refused,
             retry_after_s=wait_s,
-            hint="relax a requirement or register a model that meets them all"
-            if wait_s is None
-            else f"try again in {wait_s:.0f} s",
+            hint=_way_out(refused, wait_s),
         )
+
+
+def _hopes(refusal: Refusal) -> tuple[bool, bool]:
+    """Return how much a refusal leaves to hope for, among those that a chain has for one model.
+
+    Where one of the routes has only to wait, the request has only to wait.
+    """
+    return refusal.retry_after_s is not None, refusal.code is not RefusalCode.NOT_CANDIDATE
+
+
+def _way_out(refused: Mapping[str, Refusal], wait_s: float | None) -> str:
+    """Return what whoever asked may try."""
+    if wait_s is not None:
+        return f"try again in {wait_s:.0f} s"
+    if any(refusal.code is RefusalCode.BUDGET for refusal in refused.values()):
+        return "allow fewer tokens with max_tokens, or raise the budget"
+    return "relax a requirement or register a model that meets them all"
 
 
 def _session(ask: Ask) -> Hashable:

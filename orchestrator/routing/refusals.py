@@ -181,10 +181,15 @@ class Refusals(Mapping[str, Refusal]):
             return Refusal(RefusalCode.UNKNOWN_COST, "its price is not known to the day's budget")
         if cost <= measured.budget_usd:
             return None
+        whole = measured.budget_limit_usd
+        if cost > whole:
+            # No other day has more; what is left of this one would only sound as if it had.
+            reason = f"it may cost {cost:.6f} USD, the day's whole budget is {whole:.6f}"
+            return Refusal(RefusalCode.BUDGET, reason)
         return Refusal(
             RefusalCode.BUDGET,
             f"it may cost {cost:.6f} USD, {measured.budget_usd:.6f} of the day's budget are left",
-            measured.budget_renews_s if cost <= measured.budget_limit_usd else None,
+            measured.budget_renews_s,
         )
 
     def _passing_refusal(self, key: str) -> Refusal | None:

@@ -414,6 +414,32 @@ def test_a_limit_counts_what_earlier_attempts_have_cost():
         desk.chooser.decide(ask, spent_usd=0.03)
 
 
+def test_a_budget_that_is_too_small_on_any_day_names_what_can_be_changed():
+    desk = Desk(model("a:x", price=Price.per_1k(0, 1.0)), budget_usd=0.5)
+    assert desk.chosen("auto", Size(10)) == "a:x"
+
+    desk.learn("a:x", Outcome(True, tokens_out=1000), times=5)
+
+    error = refused(desk)
+    assert (error.http_status, error.retry_after_s) == (400, None)
+    assert error.hint == "allow fewer tokens with max_tokens, or raise the budget"
+    assert desk.chosen("auto", Size(10, 100)) == "a:x"
+
+
+def test_what_one_route_of_a_chain_has_only_to_wait_for_is_worth_waiting_for():
+    routes = [
+        Route(name="cheap", requirements=Requirements.of({"max_cost": 0.1}), fallback=("rest",)),
+        Route(name="rest"),
+    ]
+    desk = Desk(model("a:x", price=Price.per_1k(1.0, 1.0)), routes=routes, budget_usd=1.5)
+    assert desk.chosen("cheap") == "a:x"
+
+    error = refused(desk, "cheap")
+
+    assert error.refused["a:x"].code == "budget"
+    assert (error.http_status, error.retry_after_s) == (503, pytest.approx(43_100.0))
+
+
 def test_an_answer_is_expected_as_long_as_nearly_all_were():
     desk = Desk(model("a:x", price=Price.per_1k(0, 1.0)))
     assert desk.decide("auto", Size(10)).decision.cost_usd == pytest.approx(0.25)

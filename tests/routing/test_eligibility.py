@@ -232,6 +232,8 @@ def test_a_spent_budget_says_how_long_to_wait_unless_waiting_will_not_help():
     assert soon is not None
     assert never is not None
     assert (soon.retry_after_s, never.retry_after_s) == (3600.0, None)
+    assert str(soon) == "it may cost 0.500000 USD, 0.250000 of the day's budget are left"
+    assert str(never) == "it may cost 1.500000 USD, the day's whole budget is 1.000000"
 
 
 def test_a_price_of_nothing_passes_every_limit_and_an_unknown_one_only_if_allowed():
