@@ -48,6 +48,7 @@ __all__ = [
     "UnknownCapabilityError",
     "UnknownDecisionError",
     "UnsupportedCapabilityError",
+    "in_words",
 ]
 
 
@@ -73,6 +74,19 @@ class OrchestratorError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}: {self.hint}"
+
+
+def in_words(error: BaseException) -> str:
+    """Return what an error says; one that is not ours, which may say ``'key'``, also says its type.
+
+    Returns:
+        Text for a message of ours. Who asks over HTTP is not to read it of an error that is not
+        ours.
+    """
+    if isinstance(error, OrchestratorError):
+        return str(error)
+    words = str(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 class InternalError(OrchestratorError):

@@ -14,6 +14,7 @@ from orchestrator.core.errors import (
     ModelError,
     NoEligibleModelsError,
     TryLaterError,
+    in_words,
 )
 from orchestrator.core.events import CallStarted, Event, FailedOver, ModelSelected, RetryScheduled
 from orchestrator.core.params import Params, TextGenerationParams
@@ -30,6 +31,13 @@ _LONGEST_ANSWER: Final = 4096
 """Tokens, where a model's own limit is not known: a provider refuses to be asked for more."""
 _ONE_DEATH = (ErrorClass.NETWORK_ERROR, ErrorClass.PARTIAL_FAILURE)
 """How the death of a process looks to each call that it cuts."""
+_WHY_NO_MORE: Final = {
+    GiveUpReason.NO_MODEL: "no other model may serve it",
+    GiveUpReason.ATTEMPTS: "it has had all its attempts",
+    GiveUpReason.RETRIES: "it has had all its retries",
+    GiveUpReason.RETRY_BUDGET: "all requests together have had their retries for now",
+    GiveUpReason.DEADLINE: "its time is over, or would be before the next attempt",
+}
 
 
 class Attempts:
@@ -281,9 +289,9 @@ class Attempts:
         errors = [a.error for a in self.made if a.error is not None]
         models = len({a.model for a in self.made})
         exhausted = AttemptsExhaustedError(
-            f"No providers available for {self.ask.what}: {len(self.made)} attempts at "
-            f"{models} model{'s' if models > 1 else ''} failed ({reason.value}); the last, "
-            f"{self.made[-1].model}: {error}",
+            f"No providers available for {self.ask.what}: {_counted(len(self.made), 'attempt')} at "
+            f"{_counted(models, 'model')} failed, and {_WHY_NO_MORE[reason]}; the last, "
+            f"{self.made[-1].model}: {in_words(error)}",
             attempts=errors,
             classification=error.classification if isinstance(error, ModelError) else None,
             model=self.made[-1].model,
@@ -346,3 +354,7 @@ class Attempts:
 
 def _kind(error: Exception) -> str:
     return error.classification.value if isinstance(error, ModelError) else type(error).__name__
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

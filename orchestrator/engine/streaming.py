@@ -19,6 +19,7 @@ from orchestrator.core.errors import (
     ModelTimeoutError,
     OrchestratorError,
     StreamInterruptedError,
+    in_words,
 )
 from orchestrator.core.model import TextStream as Pieces
 from orchestrator.core.params import Message, TextGenerationParams
@@ -330,7 +331,7 @@ class TextStream:
         if isinstance(error, ModelError):
             facts = {"status": error.status, "provider_message": error.provider_message}
         interruption = StreamInterruptedError(
-            f"{chosen.decision.key} broke off after {len(text)} characters: {error}",
+            f"{chosen.decision.key} broke off after {len(text)} characters: {in_words(error)}",
             partial_text=text,
             model=chosen.decision.key,
             hint='stream with on_interrupt="restart" or "continue" to go on with another model',

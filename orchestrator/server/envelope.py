@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 import orjson
 
-from orchestrator.core.errors import (
-    AttemptsExhaustedError,
-    ModelNotFoundError,
-    OrchestratorError,
-    StreamInterruptedError,
-)
+from orchestrator.core.errors import ModelNotFoundError, OrchestratorError, in_words
 
 __all__ = ["Envelope", "envelope_of", "refusal"]
 
@@ -67,11 +63,18 @@ def refusal(
 
 
 def _message(error: OrchestratorError) -> str:
-    text, cause = str(error), error.__cause__
-    if isinstance(error, AttemptsExhaustedError | StreamInterruptedError) and not isinstance(
-        cause, OrchestratorError
-    ):
+    text = str(error)
+    for cause in _causes(error):
         # What a model of the user's own raised was not written for whoever called us.
-        words = str(cause)
-        text = text.replace(words, type(cause).__name__) if words else text
+        if not isinstance(cause, OrchestratorError):
+            text = text.replace(in_words(cause), type(cause).__name__)
     return text
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an error came of: its cause and its attempts, and what those came of."""
+    cause = error.__cause__
+    if cause is not None:
+        yield cause
+        yield from _causes(cause)
+    yield from getattr(error, "attempts", ())

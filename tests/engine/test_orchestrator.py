@@ -771,6 +771,10 @@ async def test_when_all_have_failed_every_cause_is_there():
         ) as exhausted:
             await orchestrator.use_model(LARGE, HELLO)
 
+    assert str(exhausted.value) == (
+        "No providers available for text:large: 2 attempts at 2 models failed, and no other model "
+        "may serve it; the last, b:text:large: KeyError: 'second'"
+    )
     assert exhausted.value.attempts == (first, second)
     assert exhausted.value.__cause__ is second
 

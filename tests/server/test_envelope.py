@@ -135,16 +135,28 @@ def test_of_an_error_that_is_not_ours_nothing_is_told():
 @pytest.mark.parametrize(
     "error",
     [
-        AttemptsExhaustedError(f"1 attempt failed: {WORDS}", attempts=[]),
-        StreamInterruptedError(f"broke off: {WORDS}", partial_text=""),
+        AttemptsExhaustedError(f"1 attempt failed: RuntimeError: {WORDS}", attempts=[]),
+        StreamInterruptedError(f"broke off: RuntimeError: {WORDS}", partial_text=""),
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_the_words_of_a_users_own_model_stay_inside(error: Exception):
-    error.__cause__ = RuntimeError(WORDS)
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_words_of_a_users_own_model_stay_inside(error: Exception, nested: bool):
+    cause: Exception = RuntimeError(WORDS)
+    if nested:  # nobody else could go on with a stream
+        cause = AttemptsExhaustedError("2 attempts failed", attempts=[cause, ValueError()])
+        cause.__cause__ = cause.attempts[-1]
+    error.__cause__ = cause
 
     assert "secret" not in error_in(error)["message"]
     assert "RuntimeError" in error_in(error)["message"]
+
+
+def test_an_error_of_one_letter_takes_no_other_letter_along():
+    error = AttemptsExhaustedError("1 attempt failed: KeyError: 1", attempts=[])
+    error.__cause__ = KeyError(1)
+
+    assert error_in(error)["message"] == "1 attempt failed: KeyError"
 
 
 def test_the_words_of_a_provider_are_passed_on():
