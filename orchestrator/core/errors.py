@@ -73,7 +73,11 @@ class OrchestratorError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return self.message if self.hint is None else f"{self.message}: {self.hint}"
+        if self.hint is None:
+            return self.message
+        # A hint is about the whole message, which behind the last row of a table it would not be.
+        between = "\n" if "\n" in self.message else ": "
+        return self.message + between + self.hint
 
 
 def in_words(error: BaseException) -> str:

@@ -60,6 +60,12 @@ def test_an_error_reads_as_what_happened_and_what_to_try():
     assert str(OrchestratorError("it rained", hint="take a coat")) == "it rained: take a coat"
 
 
+def test_a_hint_is_no_part_of_a_tables_last_row():
+    table = "it rained\n  here   a lot\n  there  less"
+
+    assert str(OrchestratorError(table, hint="take a coat")) == f"{table}\ntake a coat"
+
+
 def test_facts_are_attributes():
     error = ModelAPIError(
         "no",
