@@ -20,6 +20,7 @@ from orchestrator.config.routes import (
 from orchestrator.config.segments import configured_segmenter
 from orchestrator.config.state import configured_state
 from orchestrator.config.store import configured_store
+from orchestrator.core.errors import ConfigurationError, DuplicateModelError
 from orchestrator.core.model import Model
 from orchestrator.routing.registry import ModelRegistry
 from orchestrator.routing.routes import Route
@@ -69,7 +70,10 @@ def arguments_for(
     engine, selection = settings.engine, settings.selection
     pool = [*configured_models(configuration), *models]
     with at(sources.place(("models",))):
-        registry = ModelRegistry(pool)
+        try:
+            registry = ModelRegistry(pool)
+        except DuplicateModelError as error:  # whose own hint is for code
+            raise ConfigurationError(error.message, hint="name each model once") from error
     further = {route.name: route for route in routes}
     named = configured_routes(configuration, registry, further)
     return {

@@ -130,7 +130,7 @@ def meaningless_variables(variables: Mapping[str, str]) -> Iterator[str]:
 def suggestion(name: str, known: Sequence[str] | Mapping[str, Any]) -> str:
     """Return the nearest known name as a question, or all of them."""
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def _fault(found: ErrorDetails, sources: Sources) -> tuple[str, str | None]:

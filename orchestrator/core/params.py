@@ -1,5 +1,6 @@
 """What callers ask for, typed per kind of work and validated at the border."""
 
+import difflib
 from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 from pydantic import (
@@ -14,6 +15,7 @@ from pydantic.alias_generators import to_camel
 from typing_extensions import TypedDict
 
 from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.requirements import RequirementOptions
 
 __all__ = [
     "ContentPart",
@@ -159,10 +161,20 @@ def validated(kind: type[Params], values: dict[str, Any]) -> Any:
         same = [first, *(other for other in others if other["loc"][:1] == first["loc"][:1])]
         fault = max(same, key=lambda found: len(found["loc"]))
         path = _path(fault["loc"])
+        if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
+            raise _unknown(kind, str(fault["loc"][0])) from error
         what = fault["msg"].removeprefix("Value error, ")
         if fault["type"] == "too_short":
             what = "give at least one"
         raise InvalidRequestError(f"{path}: {what}" if path else what, param=path) from error
+
+
+def _unknown(kind: type[Params], name: str) -> InvalidRequestError:
+    """Return the error for an option that is none; demands stand beside parameters in a call."""
+    known = [*kind.model_fields, *RequirementOptions.__annotations__]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return InvalidRequestError(f"there is no option {name!r}", param=name, hint=hint)
 
 
 def _path(location: tuple[int | str, ...]) -> str | None:

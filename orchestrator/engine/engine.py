@@ -449,7 +449,10 @@ class Engine:
         """
         self._running()
         if self._state is None:
-            raise ConfigurationError("nothing is remembered", hint="Orchestrator(state=PATH)")
+            raise ConfigurationError(
+                "nothing is remembered",
+                hint="give it a file: path under [state], or Orchestrator(state=PATH)",
+            )
         return await self._state.save_now()
 
     async def _warm_up(self, endpoint: Endpoint) -> None:

@@ -119,7 +119,7 @@ key = "openai:gpt-4o"
         ),
         (
             f'{OFFICE}[[models]]\nkey = "office:x"\n[[models]]\nkey = "office:x"',
-            "models: office:x is registered already",
+            "models: office:x is registered already: name each model once",
         ),
         (
             f'{OFFICE}[[models]]\nkey = "office:x"\ncapabilities = ["vison"]',

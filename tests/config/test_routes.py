@@ -53,6 +53,12 @@ affinity_s = 600
     assert route.affinity_s == 600
 
 
+def test_where_nothing_is_known_that_is_said(tmp_path: Path):
+    told = refusal(tmp_path, '[routes.a]\nmodels = ["x"]')
+
+    assert told == "orchestrator.toml: routes.a.models[0]: there is no model 'x': known: none"
+
+
 def test_a_selector_takes_its_options_from_the_file(tmp_path: Path):
     text = '[engine]\nselector = { name = "ucb", min_trials = 2, memory = { half_life_s = 60 } }\n'
 

@@ -40,6 +40,21 @@ def test_the_system_prompt_comes_first():
 
 
 @pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("max_cots", "did you mean 'max_cost'?"),
+        ("temprature", "did you mean 'temperature'?"),
+        ("colour", "known: prompt, messages, "),
+    ],
+)
+def test_an_option_that_is_none_comes_with_the_nearest_one(name: str, hint: str):
+    error = refused(TextGenerationParams, prompt="hi", **{name: 1})
+
+    assert (error.message, error.param) == (f"there is no option {name!r}", name)
+    assert str(error.hint).startswith(hint)
+
+
+@pytest.mark.parametrize(
     ("field", "inside", "outside"),
     [
         ("temperature", [0, 0.7, 2], [-0.1, 2.1, math.nan, "hot"]),

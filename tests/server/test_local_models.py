@@ -424,6 +424,7 @@ async def test_without_a_state_file_there_is_none_to_write():
         reply = await door.post(f"{MODELS}/save-state", {})
 
     assert (reply.status, reply.error["code"]) == (400, "configuration_error")
+    assert "path under [state]" in reply.error["message"]
 
 
 # -- health ----------------------------------------------------------------------------------------
