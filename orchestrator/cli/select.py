@@ -92,7 +92,9 @@ def select(
     elif found.chosen is not None:
         console().print(found.chosen, markup=False)
     if found.chosen is None:
-        note("error: no model may serve this request\nhint: --explain says why, model by model")
+        note("error: no model may serve this request")
+        if not (explain or as_json):
+            note("hint: --explain says why, model by model")
         return FAILED
     return OK
 

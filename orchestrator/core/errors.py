@@ -132,10 +132,15 @@ class UnknownCapabilityError(RequestError):
 
 
 class ModelNotFoundError(RequestError):
-    """No registered model, alias or route has this name, or several models share it."""
+    """No registered model, alias or route has this name, or several models share it.
+
+    Attributes:
+        param: The option that named it.
+    """
 
     code = "model_not_found"
     http_status = 404
+    param: str = "model"
 
 
 class DuplicateModelError(RequestError, ValueError):

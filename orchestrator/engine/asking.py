@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from orchestrator.core.errors import InvalidRequestError
+from orchestrator.core.errors import InvalidRequestError, ModelNotFoundError
 from orchestrator.core.params import EmbeddingParams, Params, TextGenerationParams
 from orchestrator.core.requirements import Requirements, as_count, as_limit
 from orchestrator.engine.ask import Ask
@@ -134,7 +134,11 @@ class Asking:
             if name in self._trials.experiments:
                 trial = self._trials.assign(name, _told(context, "unit") or request_id)
                 name = trial.variant
-        chain = self._routes.chain(name)
+        try:
+            chain = self._routes.chain(name)
+        except ModelNotFoundError as error:
+            error.param = _named_by(routing)
+            raise
         segment, features, text = DEFAULT_SEGMENT, None, None
         if context or self._contexts.read_requests:
             task = _told(context, "task")
@@ -190,14 +194,17 @@ def _told(context: Mapping[str, Any], name: str) -> str | None:
     return None if said is None or said == "" else str(said)
 
 
+def _named_by(routing: Mapping[str, Any]) -> str:
+    """Return which option says where to go."""
+    return "model" if routing.get("model") else "route"
+
+
 def _name(routing: Mapping[str, Any]) -> str:
-    for option in ("model", "route"):
-        name = routing.get(option)
-        if name:
-            if not isinstance(name, str):
-                raise InvalidRequestError(f"{option} is a name, not {name!r}", param=option)
-            return name
-    return AUTO
+    option = _named_by(routing)
+    name = routing.get(option) or AUTO
+    if not isinstance(name, str):
+        raise InvalidRequestError(f"{option} is a name, not {name!r}", param=option)
+    return name
 
 
 def _what(params: Params) -> str:

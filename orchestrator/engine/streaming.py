@@ -327,14 +327,19 @@ class TextStream:
             await close()
 
     def _interruption(self, chosen: Chosen, error: Exception, text: str) -> StreamInterruptedError:
+        nobody, hint = ", and nobody went on", None
+        if self._on_interrupt == "error":
+            nobody = ""
+            hint = 'stream with on_interrupt="restart" or "continue" to go on with another model'
         facts: dict[str, Any] = {}
         if isinstance(error, ModelError):
             facts = {"status": error.status, "provider_message": error.provider_message}
         interruption = StreamInterruptedError(
-            f"{chosen.decision.key} broke off after {len(text)} characters: {in_words(error)}",
+            f"{chosen.decision.key} broke off after {len(text)} characters{nobody}: "
+            f"{in_words(error)}",
             partial_text=text,
             model=chosen.decision.key,
-            hint='stream with on_interrupt="restart" or "continue" to go on with another model',
+            hint=hint,
             **facts,
         )
         interruption.request_id = self._attempts.ask.request_id

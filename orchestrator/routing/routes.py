@@ -89,16 +89,18 @@ class Routes:
         """
         route = self.routes.get(name)
         if route is None:
+            # One model alone needs no affinity.
+            current = self._current(name)
+            if current is not None:  # another one next time, so it goes by that one's name
+                return [Route(name=current, models=(current,), affinity_s=0.0)]
             try:
-                # One model alone needs no affinity.
-                current = self._current(name)
-                if current is not None:  # another one next time, so it goes by that one's name
-                    return [Route(name=current, models=(current,), affinity_s=0.0)]
                 key = self.registry.resolve(name)
-                return [Route(name=name, models=(key,), affinity_s=0.0)]
             except ModelNotFoundError as error:
+                if not self.registry.matches(name):
+                    error.message = f"there is no model or route {name!r}"
                 error.hint = f"{error.hint}; routes: {', '.join(self.routes)}"
                 raise
+            return [Route(name=name, models=(key,), affinity_s=0.0)]
         return list(self._expanded(route)) if route.fallback else [route]
 
     def _current(self, name: str) -> str | None:

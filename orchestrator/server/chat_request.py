@@ -78,7 +78,7 @@ def read_chat_request(data: Mapping[str, Any], headers: Mapping[str, str]) -> Ch
     if not isinstance(options, dict):
         raise InvalidRequestError("stream_options must be an object", param="stream_options")
     on_interrupt = demands.pop("on_interrupt", "error")
-    demands["model"] = route_of(data.get("model"), demands.pop("route", None))
+    demands |= route_of(data.get("model"), demands.pop("route", None))
     return ChatRequest(
         _params(data), demands, stream, bool(options.get("include_usage")), on_interrupt
     )

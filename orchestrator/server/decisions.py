@@ -43,6 +43,6 @@ class Decisions:
         else:
             options = read_demands(request.headers, data.get(FIELD))
             options.pop("on_interrupt", None)  # it changes no choice
-            options["model"] = route_of(data.get("model"), options.pop("route", None))
+            options |= route_of(data.get("model"), options.pop("route", None))
             found = self._orchestrator.explain(**options)
         return json_response(found.to_dict())

@@ -37,8 +37,10 @@ def read_demands(headers: Mapping[str, str], field: Any) -> dict[str, Any]:
     return found
 
 
-def route_of(model: Any, route: Any) -> str:
-    """Return the route that a request takes: ``model`` may name one, ``route`` always does.
+def route_of(model: Any, route: Any) -> dict[str, str]:
+    """Return the option that says which route a request takes, and what it says.
+
+    ``model`` may name a route, ``route`` always does.
 
     Raises:
         InvalidRequestError: One is not a name, or they name two things.
@@ -47,15 +49,14 @@ def route_of(model: Any, route: Any) -> str:
         if name is not None and (not isinstance(name, str) or not name):
             raise InvalidRequestError(f"{param} must be a name, not {name!r}", param=param)
     if route is None:
-        return model or AUTO
+        return {"model": model or AUTO}
     if model not in (None, AUTO, route):
         raise InvalidRequestError(
             f"model names {model!r} and route {route!r}",
             param="model",
             hint=f"name one of them, or {AUTO!r} as the model",
         )
-    named: str = route
-    return named
+    return {"route": route}
 
 
 def _from_headers(headers: Mapping[str, str]) -> dict[str, Any]:

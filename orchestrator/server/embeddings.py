@@ -62,7 +62,7 @@ def read_embeddings_request(
     """
     options = read_demands(headers, data.get(FIELD))
     options.pop("on_interrupt", None)  # there is nothing to interrupt
-    options["model"] = route_of(data.get("model"), options.pop("route", None))
+    options |= route_of(data.get("model"), options.pop("route", None))
     if data.get("dimensions") is not None:
         options["dimensions"] = data["dimensions"]
     texts = data.get("input")

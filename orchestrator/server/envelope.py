@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import orjson
 
-from orchestrator.core.errors import ModelNotFoundError, OrchestratorError, in_words
+from orchestrator.core.errors import OrchestratorError, in_words
 
 __all__ = ["Envelope", "envelope_of", "refusal"]
 
@@ -40,7 +40,7 @@ def envelope_of(error: Exception) -> Envelope:
         headers["X-Request-Id"] = error.request_id
     if error.http_status == 401:
         headers["WWW-Authenticate"] = "Bearer"
-    param = "model" if isinstance(error, ModelNotFoundError) else getattr(error, "param", None)
+    param = getattr(error, "param", None)
     return refusal(error.http_status, _message(error), error.code, param, headers)
 
 

@@ -53,6 +53,7 @@ def test_when_nobody_may_serve_the_command_fails(form: tuple[str, ...]):
 
     assert ran.code == 1
     assert "error: no model may serve this request" in ran.stderr
+    assert ("hint: --explain says why" in ran.stderr) == (not form)
     if form:
         assert "it lacks vision" in ran.stdout
 

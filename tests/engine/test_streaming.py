@@ -399,6 +399,8 @@ async def test_if_nobody_can_go_on_the_error_holds_what_had_arrived(on_interrupt
         assert pending(orchestrator) == 0
     assert broken.value.partial_text == "Hello "
     assert isinstance(broken.value.__cause__, AttemptsExhaustedError)
+    assert str(broken.value).startswith("p:a broke off after 6 characters, and nobody went on: ")
+    assert broken.value.hint is None
 
 
 # -- leaving early -----------------------------------------------------------------------------

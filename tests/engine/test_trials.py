@@ -257,7 +257,7 @@ def test_a_name_means_one_thing():
 @simulated
 async def test_a_variant_that_there_is_not_is_said_so():
     async with engine(says("a"), experiments=[plan()]) as orchestrator:
-        with pytest.raises(ModelNotFoundError, match="there is no model 'b'"):
+        with pytest.raises(ModelNotFoundError, match="there is no model or route 'b'"):
             await orchestrator.generate("hi", model="try", context=unit_for(orchestrator, 1))
 
 

@@ -68,7 +68,7 @@ def test_a_stream_may_end_with_its_usage():
 
 def test_demands_go_to_the_engine_and_the_interrupt_policy_to_the_stream():
     asked = read(orchestrator={"max_cost": 1, "route": "cheap", "on_interrupt": "continue"})
-    assert asked.options == {"max_cost": 1, "model": "cheap"}
+    assert asked.options == {"max_cost": 1, "route": "cheap"}
     assert asked.on_interrupt == "continue"
 
 

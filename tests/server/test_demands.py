@@ -105,15 +105,15 @@ def test_a_field_that_means_nothing_is_refused(field: Any, param: str):
 @pytest.mark.parametrize(
     ("model", "route", "taken"),
     [
-        (None, None, "auto"),
-        ("auto", None, "auto"),
-        ("acme:m", None, "acme:m"),
-        (None, "cheap", "cheap"),
-        ("auto", "cheap", "cheap"),
-        ("cheap", "cheap", "cheap"),
+        (None, None, {"model": "auto"}),
+        ("auto", None, {"model": "auto"}),
+        ("acme:m", None, {"model": "acme:m"}),
+        (None, "cheap", {"route": "cheap"}),
+        ("auto", "cheap", {"route": "cheap"}),
+        ("cheap", "cheap", {"route": "cheap"}),
     ],
 )
-def test_the_model_or_the_route_says_where_to_go(model: Any, route: Any, taken: str):
+def test_the_model_or_the_route_says_where_to_go(model: Any, route: Any, taken: dict[str, str]):
     assert route_of(model, route) == taken
 
 

@@ -113,6 +113,16 @@ async def test_a_route_may_stand_where_a_model_is_named():
     assert [reply.json["model"] for reply in replies] == ["own:b"] * 3
 
 
+@pytest.mark.parametrize("named", [{"model": "nobody"}, {"orchestrator": {"route": "nobody"}}])
+async def test_a_name_that_nobody_has_is_an_error_about_the_field_it_stood_in(named: Any):
+    async with door_to(Scripted("a")) as door:
+        reply = await door.chat(**named)
+
+    assert (reply.status, reply.error["code"]) == (404, "model_not_found")
+    assert reply.error["message"].startswith("there is no model or route 'nobody': ")
+    assert reply.error["param"] == ("model" if "model" in named else "route")
+
+
 async def test_what_the_gateway_does_not_know_reaches_the_provider():
     async with ProviderServer() as server, door_to(remote(server)) as door:
         await door.chat(reasoning_effort="low", top_k=3)
