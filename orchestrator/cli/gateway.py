@@ -16,6 +16,7 @@ from orchestrator.cli.engine import configured
 from orchestrator.cli.output import note
 from orchestrator.core.errors import (
     ConfigurationError,
+    ModelError,
     OrchestratorError,
     RequestError,
     TryLaterError,
@@ -47,6 +48,7 @@ _SILENCE_S: Final = 60.0
 _PATIENCE_S: Final = 86_400.0
 """The gateway itself limits what it does, and a load may take long."""
 _LOOK_S: Final = 2.0
+_NOBODY: Final = "start one with `orchestrator serve`, or name one that runs with --url"
 
 
 class _RefusedError(RequestError):
@@ -64,10 +66,14 @@ class GatewayClient:
         url: Where it listens.
         key: What it asks of every request, or None.
         transport: Sends the requests.
+        own: Whether it is one of our own, whose address means nothing to anybody.
     """
 
-    def __init__(self, url: str, key: str | None, transport: Transport) -> None:
+    def __init__(
+        self, url: str, key: str | None, transport: Transport, *, own: bool = False
+    ) -> None:
         self.url = url.rstrip("/")
+        self._own = own
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
         self._transport = transport
 
@@ -101,7 +107,7 @@ class GatewayClient:
         query = f"?{urlencode({'types': ','.join(kinds)})}" if kinds else ""
         request = self._request("GET", f"/api/v1/events{query}")
         timeouts = Timeouts(first_token_s=_SILENCE_S, idle_s=_SILENCE_S)
-        async with self._transport.stream(request, timeouts) as http:
+        async with _reaching(), self._transport.stream(request, timeouts) as http:
             if http.status != 200:
                 raise self._error(http.status, await http.read())
             async with aclosing(payloads(http)) as found:
@@ -131,7 +137,8 @@ class GatewayClient:
         from orchestrator.core.ports import Timeouts
 
         patient = Timeouts(first_token_s=_PATIENCE_S, idle_s=_PATIENCE_S)
-        answer = await self._transport.request(request, patient)
+        async with _reaching():
+            answer = await self._transport.request(request, patient)
         if answer.status != 200:
             raise self._error(answer.status, answer.body)
         found: dict[str, Any] = orjson.loads(answer.body)
@@ -149,10 +156,20 @@ class GatewayClient:
                 hint="name a running one with --url",
             )
         error = (_RefusedError if status < 500 else _FailedError)(
-            f"{self.url} answered {status}: {message}"
+            message if self._own else f"{self.url} answered {status}: {message}"
         )
         vars(error)["code"] = code  # scripts know the gateway's own
         return error
+
+
+@asynccontextmanager
+async def _reaching() -> AsyncIterator[None]:
+    """Say what to try where no gateway answers."""
+    try:
+        yield
+    except ModelError as error:
+        error.hint = _NOBODY
+        raise
 
 
 def encoded(name: str) -> str:
@@ -174,7 +191,7 @@ async def running_gateway(url: str | None) -> AsyncIterator[GatewayClient]:
         if url is None and not await client.is_there():
             raise TryLaterError(
                 f"no gateway answers at {client.url}",
-                hint="start one with `orchestrator serve`, or name one with --url",
+                hint=_NOBODY,
             )
         yield client
 
@@ -230,16 +247,16 @@ async def gateway(
     orchestrator = configured(config, paid=paid, serves=False).orchestrator
     key = secrets.token_urlsafe()  # nobody else shall use it meanwhile
     own = Gateway(orchestrator, port=0, api_key=SecretStr(key))
-    async with orchestrator, own, _client(own.url, key) as client:
+    async with orchestrator, own, _client(own.url, key, own=True) as client:
         yield client
 
 
 @asynccontextmanager
-async def _client(url: str, key: str | None) -> AsyncIterator[GatewayClient]:
+async def _client(url: str, key: str | None, *, own: bool = False) -> AsyncIterator[GatewayClient]:
     from orchestrator.integrations.http.transport import HttpTransport
 
     transport = HttpTransport()
     try:
-        yield GatewayClient(url, key, transport)
+        yield GatewayClient(url, key, transport, own=own)
     finally:
         await transport.aclose()

@@ -72,7 +72,9 @@ async def test_where_nobody_serves_the_command_fails():
         ran = await command_beside("events", "--url", f"http://127.0.0.1:{provider.port}")
 
     assert ran.code == 1
-    assert len(ran.stderr.splitlines()) <= 2
+    [error, hint] = ran.stderr.splitlines()
+    assert f"127.0.0.1:{provider.port}" in error
+    assert hint.startswith("hint: start one with `orchestrator serve`")
 
 
 async def test_something_else_that_answers_there_is_told_apart():

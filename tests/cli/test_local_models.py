@@ -213,6 +213,15 @@ async def test_a_dry_run_of_a_profile_calls_nobody():
     assert told.json["estimate"]["calls"] == 4
 
 
+def test_by_itself_a_command_names_no_address(tmp_path: Path):
+    path = configured(tmp_path, "http://127.0.0.1:9/v1")
+
+    ran = command("models", "show", "nobody", "--config", str(path))
+
+    assert ran.code == 2
+    assert ran.stderr.startswith("error: there is no model 'nobody'")
+
+
 async def test_by_itself_a_profile_uses_what_is_configured(tmp_path: Path):
     async with ProviderServer() as provider:
         path = configured(tmp_path, provider.base_url)
