@@ -171,7 +171,10 @@ def validated(kind: type[Params], values: dict[str, Any]) -> Any:
 
 def _unknown(kind: type[Params], name: str) -> InvalidRequestError:
     """Return the error for an option that is none; demands stand beside parameters in a call."""
-    known = [*kind.model_fields, *RequirementOptions.__annotations__]
+    if kind.model_config.get("loc_by_alias"):  # the body of a request, which stands alone
+        known = [field.alias or name for name, field in kind.model_fields.items()]
+    else:
+        known = [*kind.model_fields, *RequirementOptions.__annotations__]
     near = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
     return InvalidRequestError(f"there is no option {name!r}", param=name, hint=hint)

@@ -419,6 +419,14 @@ async def test_the_state_is_written_when_it_is_asked_for(tmp_path: Path):
     assert '"a"' in written
 
 
+async def test_a_mistyped_field_comes_with_the_nearest_of_its_body():
+    async with local_door(local("a")) as door:
+        reply = await load(door, "a", waitLimit=5)
+
+    assert (reply.status, reply.error["param"]) == (400, "waitLimit")
+    assert reply.error["message"].endswith("did you mean 'waitLimitS'?")
+
+
 async def test_without_a_state_file_there_is_none_to_write():
     async with local_door(local("a")) as door:
         reply = await door.post(f"{MODELS}/save-state", {})
