@@ -1,7 +1,7 @@
 """What callers ask for, typed per kind of work and validated at the border."""
 
 import difflib
-from typing import Annotated, Any, Literal, NotRequired, TypeAlias
+from typing import Annotated, Any, Final, Literal, NotRequired, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -12,6 +12,7 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 from typing_extensions import TypedDict
 
 from orchestrator.core.errors import InvalidRequestError
@@ -29,6 +30,9 @@ __all__ = [
     "as_text_params",
     "validated",
 ]
+
+
+_NO_CONTENT: Final = "no_content"
 
 
 class ContentPart(TypedDict, total=False):
@@ -101,6 +105,20 @@ class TextGenerationParams(Params):
     extra: dict[str, Any] | None = None
     """Further fields for the provider, sent as they are."""
 
+    @field_validator("messages")
+    @classmethod
+    def _say_something(cls, messages: list[Message] | None) -> list[Message] | None:
+        """Refuse messages without content, but an assistant's: it may have called a tool instead.
+
+        Its empty ones pass whether it did or not, since clients send back what they were given.
+        """
+        for index, message in enumerate(messages or ()):
+            if message.get("content") in (None, []) and message["role"] != "assistant":
+                raise PydanticCustomError(
+                    _NO_CONTENT, "give a text or parts of content", {"index": index}
+                )
+        return messages
+
     @model_validator(mode="after")
     def _has_something_to_say(self) -> "TextGenerationParams":
         if self.messages is None and self.prompt is None:
@@ -129,6 +147,8 @@ class EmbeddingParams(Params):
     def _has_something_to_turn(cls, value: str | list[str]) -> str | list[str]:
         if not value and isinstance(value, list):
             raise ValueError("give at least one text")
+        if "" in ([value] if isinstance(value, str) else value):
+            raise ValueError("an empty text has no vector")
         return value
 
     @property
@@ -160,7 +180,10 @@ def validated(kind: type[Params], values: dict[str, Any]) -> Any:
         # Every branch of a union reports a fault; whichever was meant came furthest.
         same = [first, *(other for other in others if other["loc"][:1] == first["loc"][:1])]
         fault = max(same, key=lambda found: len(found["loc"]))
-        path = _path(fault["loc"])
+        location = fault["loc"]
+        if fault["type"] == _NO_CONTENT:
+            location = (*location, fault["ctx"]["index"], "content")
+        path = _path(location)
         if fault["type"] == "extra_forbidden" and len(fault["loc"]) == 1:
             raise _unknown(kind, str(fault["loc"][0])) from error
         what = fault["msg"].removeprefix("Value error, ")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from aiohttp import web
 
 from orchestrator.core.errors import InvalidRequestError
@@ -11,6 +13,9 @@ from orchestrator.server.chat_request import read_chat_request
 from orchestrator.server.demands import FIELD, read_demands, route_of
 
 __all__ = ["Decisions"]
+
+_FIELDS: Final = ("decision_id", "quality")
+"""Of feedback. A field that is none would be feedback that does not count."""
 
 
 class Decisions:
@@ -22,6 +27,11 @@ class Decisions:
     async def feedback(self, request: web.Request) -> web.Response:
         """``POST {"decision_id": ..., "quality": ...}``: late is fine, twice changes nothing."""
         data = await read_json(request)
+        for name in data:
+            if name not in _FIELDS:
+                raise InvalidRequestError(
+                    f"there is no option {name!r}", param=name, hint=f"known: {', '.join(_FIELDS)}"
+                )
         decision_id = data.get("decision_id")
         if not isinstance(decision_id, str):
             raise InvalidRequestError(

@@ -92,10 +92,30 @@ def test_names_are_accepted_in_camel_case_and_reported_in_ours():
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"type": 5}]}]}, "messages[0].content[0].type"),
         ({"prompt": "", "tools": [{"type": "plumber"}]}, "tools[0].type"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [*HELLO, {"role": "user", "content": None}]}, "messages[1].content"),
+        ({"messages": [{"role": "system", "content": []}, *HELLO]}, "messages[0].content"),
+        ({"messages": [*HELLO, {"role": "tool", "tool_call_id": "c"}]}, "messages[1].content"),
     ],
 )
 def test_a_fault_is_named_by_its_path(values: dict[str, Any], param: str):
     assert refused(TextGenerationParams, **values).param == param
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"role": "assistant", "content": None, "tool_calls": [{"id": "c"}]},
+        {"role": "assistant", "tool_calls": [{"id": "c"}]},
+        {"role": "assistant", "content": None, "refusal": "no"},
+        {"role": "assistant", "content": None},
+        {"role": "user", "content": ""},
+    ],
+)
+def test_an_assistant_need_not_have_spoken_and_a_text_may_be_empty(message: Any):
+    params = validated(TextGenerationParams, {"messages": [*HELLO, message]})
+
+    assert params.messages == [*HELLO, message]
 
 
 def test_a_request_that_says_nothing_is_refused():
@@ -125,6 +145,8 @@ def test_one_text_is_a_list_of_one_and_a_list_keeps_its_order():
         ({"input": []}, "input"),
         ({"input": 5}, "input"),
         ({"input": ["a", 5]}, "input[1]"),
+        ({"input": ""}, "input"),
+        ({"input": ["a", ""]}, "input"),
         ({"input": "a", "dimensions": 0}, "dimensions"),
     ],
 )

@@ -106,7 +106,7 @@ def test_tools_count_as_part_of_the_prompt():
     assert size_of(text(tools=[TOOL])).prompt > size_of(text()).prompt
 
 
-@given(st.lists(st.text(), min_size=1))
+@given(st.lists(st.text(min_size=1), min_size=1))
 def test_of_several_texts_each_has_to_fit_by_itself(texts: list[str]):
     size = size_of(EmbeddingParams(input=texts))
 

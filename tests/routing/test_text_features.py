@@ -110,7 +110,7 @@ PARTS: Any = [
         (TextGenerationParams(prompt="hi", system_prompt="Be brief."), "hi"),
         (TextGenerationParams(messages=[{"role": "system", "content": "Be brief."}]), ""),
         (TextGenerationParams(messages=[{"role": "user", "content": PARTS}]), "What\nis it?"),
-        (TextGenerationParams(messages=[{"role": "user", "content": None}]), ""),
+        (TextGenerationParams(messages=[{"role": "user", "content": ""}]), ""),
         (
             TextGenerationParams(
                 messages=[

@@ -277,6 +277,7 @@ async def test_feedback_reaches_the_statistics_and_twice_changes_nothing():
         ({"quality": 1}, 400, "invalid_request"),
         ({"decision_id": 7, "quality": 1}, 400, "invalid_request"),
         ({"decision_id": "d-0-0-0"}, 400, "invalid_request"),
+        ({"decision_id": "d-0-0-0", "quality": 1, "comment": "!"}, 400, "invalid_request"),
         ({"decision_id": "d-0-0-0", "quality": 1.5}, 400, "invalid_request"),
         ({"decision_id": "d-0-0-0", "quality": "good"}, 400, "invalid_request"),
         ({"decision_id": "d-0-0-0", "quality": 1}, 404, "unknown_decision"),
