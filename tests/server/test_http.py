@@ -16,6 +16,7 @@ from orchestrator.core.events import CallFailed
 from orchestrator.core.model import Answer, Call
 from orchestrator.core.params import Params
 from orchestrator.core.results import TextAnswer, Usage
+from orchestrator.routing.attempts import AttemptPolicy
 from orchestrator.server.chat_request import ChatRequest
 from orchestrator.testing.faults import FaultPlan, failure
 from orchestrator.testing.provider_server import ProviderServer
@@ -68,6 +69,24 @@ async def test_a_failover_is_counted():
 
     assert reply.headers["X-Orchestrator-Attempts"] == "2"
     assert reply.json["orchestrator"]["attempts"] == 2
+
+
+async def test_an_answer_that_says_nothing_is_a_failure_and_goes_to_another_model():
+    nothing = {"messages": [{"role": "user", "content": ""}]}  # which is what the server echoes
+    async with ProviderServer() as server:
+        async with door_to(
+            remote(server, priority=1), Scripted("m"), engine={"selector": "priority"}
+        ) as door:
+            another = await door.chat(**nothing)
+        async with door_to(remote(server), engine={"attempts": AttemptPolicy(retries=0)}) as door:
+            nobody = await door.chat(**nothing)
+            asked_for = await door.chat(**nothing, stop=["."])
+
+    assert (another.status, another.headers["X-Orchestrator-Attempts"]) == (200, "2")
+    assert another.headers["X-Orchestrator-Model"] == "own:m"
+    assert (nobody.status, nobody.error["code"]) == (502, "attempts_exhausted")
+    assert "answered neither text nor a tool call" in nobody.error["message"]
+    assert asked_for.json["choices"][0]["message"]["content"] == ""
 
 
 async def test_a_stream_says_at_once_what_is_known_and_the_rest_at_its_end():
