@@ -9,6 +9,7 @@ import numpy as np
 from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.tokens import TokenEstimator
 from orchestrator.routing.derive import DEFAULT_OUTPUT_TOKENS, Size
+from orchestrator.routing.eligibility import Counting
 from orchestrator.routing.pool import Pool
 
 __all__ = ["Measures"]
@@ -24,8 +25,7 @@ class Measures:
 
     Attributes:
         speed: Output tokens per second, measured else declared; nan where unknown.
-        window: Tokens of ours that fit each window: less than declared where a model has turned
-            out to make more tokens of a text than we estimate.
+        counting: How each model counts the tokens of a prompt.
     """
 
     def __init__(self, pool: Pool, estimator: TokenEstimator, seen: Estimates) -> None:
@@ -44,14 +44,14 @@ class Measures:
         self._usd_out_mean = pool.usd_out * mean
         self._longest_mean = float(mean.max(initial=0.0))
         self._usd_out_p95 = pool.usd_out * self._written(seen.tokens_out_p95)
-        ratios = np.ones(len(pool))
-        for key, ratio in self._estimator.ratios():
+        added, slopes = np.zeros(len(pool)), np.ones(len(pool))
+        for key, offset, slope in self._estimator.lines():
             arm = pool.index.get(key)
             if arm is not None:
-                ratios[arm] = ratio
-        # A model that makes more tokens of a text is dearer by as much.
-        self._usd_in = pool.usd_in * ratios
-        self.window = pool.window / np.maximum(ratios, 1.0)
+                added[arm], slopes[arm] = offset, slope
+        self.counting = Counting(added, slopes)
+        # A model that makes more tokens of a prompt is dearer by as much.
+        self._usd_added, self._usd_in = pool.usd_in * added, pool.usd_in * slopes
         # Requests of one size, such as selections of no known one, cost the same until then.
         self._most: dict[Size, FloatArray] = {}
         self._mean: dict[Size, tuple[FloatArray, FloatArray]] = {}
@@ -65,7 +65,7 @@ class Measures:
         """Return what one attempt costs at most; nan where the price is unknown."""
         usd = self._most.get(size)
         if usd is None:
-            usd = size.prompt * self._usd_in
+            usd = self._usd_added + size.prompt * self._usd_in
             usd += self._usd_out_p95 if size.output is None else size.output * self._pool.usd_out
             _make_room(self._most)
             self._most[size] = usd
@@ -76,7 +76,7 @@ class Measures:
         output = self._usd_out_p95.item(arm)
         if size.output is not None:
             output = size.output * self._pool.usd_out.item(arm)
-        usd = size.prompt * self._usd_in.item(arm) + output
+        usd = self._usd_added.item(arm) + size.prompt * self._usd_in.item(arm) + output
         return usd if usd == usd else None
 
     def output_for(self, arm: int, size: Size, usd: float) -> int | None:
@@ -84,7 +84,8 @@ class Measures:
         price = self._pool.usd_out.item(arm)
         if not price > 0:  # nan neither
             return None
-        return max(int((usd - size.prompt * self._usd_in.item(arm)) / price), 1)
+        read = self._usd_added.item(arm) + size.prompt * self._usd_in.item(arm)
+        return max(int((usd - read) / price), 1)
 
     def mean_usd(self, size: Size) -> tuple[FloatArray, FloatArray]:
         """Return what one attempt costs on average, with nan and with 0 where that is unknown."""
@@ -92,7 +93,7 @@ class Measures:
             return self._usd_in, self._usd_in
         found = self._mean.get(size)
         if found is None:
-            usd: FloatArray = size.prompt * self._usd_in
+            usd: FloatArray = self._usd_added + size.prompt * self._usd_in
             if size.output is None or size.output >= self._longest_mean:
                 usd += self._usd_out_mean
             else:

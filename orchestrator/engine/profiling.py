@@ -86,7 +86,7 @@ class Profiler:
         _demand_calls(n)
         spec = self._engine.registry.get_model(name).spec
         prompt_tokens = self._parts.estimator.calibrated(
-            spec.key.text, sum(size_of(request).prompt for request in _requests(n))
+            spec.key.text, sum(size_of(request).prompt for request in _requests(n)), n
         )
         tokens_out = n * _MAX_TOKENS
         usd = None if spec.price is None else float(spec.price.cost(prompt_tokens, tokens_out))

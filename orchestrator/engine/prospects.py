@@ -210,7 +210,6 @@ class Prospects:
         if now >= self._update_at:
             self._recorder.advance(minute_of(self._clock.wall()))
             self.measures.update(self._recorder.base.total)
-            self._eligibility.window = self.measures.window
             if self._pacer is not None:
                 self.pace = self._pacer.multiplier(self._clock.wall())
             self.cold_s = self._cold_s(self.pool)
@@ -230,7 +229,6 @@ class Prospects:
         prior = self._priors.of(self.pool, self._recorder.totals)
         self._recorder.arrange(self.pool.keys, prior)
         self.measures = Measures(self.pool, self._estimator, self._recorder.base.total)
-        self._eligibility.window = self.measures.window
         self.cold_s = self._cold_s(self.pool)
         if self._pacer is not None:
             # Nothing costs anything where there is no weight, so any start will do.
@@ -330,19 +328,20 @@ class Prospects:
 
     def _measured(self, needs: Requirements, size: Size, spent_usd: float) -> Measured:
         budget, measures = self._budget, self.measures
-        window, output = size.window, size.output or 0
+        prompt, output, counting = size.longest, size.output or 0, measures.counting
         if budget is None:
             # Where nobody will ask what it costs, nobody works it out.
             limited = needs.max_cost is not None
             cost_usd = measures.most_usd(size) if limited else self.pool.usd_in
-            return Measured(cost_usd, measures.speed, spent_usd, None, window, output)
+            return Measured(cost_usd, measures.speed, counting, spent_usd, None, prompt, output)
         wall = self._clock.wall()
         return Measured(
             measures.most_usd(size),
             measures.speed,
+            counting,
             spent_usd,
             budget.left(wall),
-            window,
+            prompt,
             output,
             budget.limit_usd,
             budget.ends_in_s(wall),

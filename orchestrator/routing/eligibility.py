@@ -6,7 +6,7 @@ registry changes; what depends on the request's size and on measurements is comp
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -16,11 +16,37 @@ from orchestrator.core.selector import BoolArray
 from orchestrator.routing.pool import Pool
 from orchestrator.routing.registry import ModelRegistry
 
-__all__ = ["Eligibility", "Measured", "Screening", "left_usd"]
+__all__ = ["AS_ESTIMATED", "Counting", "Eligibility", "Measured", "Screening", "left_usd"]
 
 _MAX_SHAPES = 4096
-_FULL = 0.2
-"""Share of a window below which no miscounted prompt can overflow it."""
+
+
+class Counting:
+    """How models count the tokens of a prompt: what each adds, and its tokens per one of ours.
+
+    Args:
+        added: Tokens beside the prompt's own, shape ``(n_arms,)``, or ``(1,)`` for all alike.
+        slope: Tokens per estimated token, shape as ``added``.
+    """
+
+    __slots__ = ("_added", "_most_added", "_slope", "_steepest")
+
+    def __init__(self, added: FloatArray, slope: FloatArray) -> None:
+        self._added, self._slope = added, slope
+        self._most_added = float(added.max(initial=0.0))
+        self._steepest = float(slope.max(initial=1.0))
+
+    def most(self, prompt: int) -> float:
+        """Return what no model counts more tokens than."""
+        return self._most_added + self._steepest * prompt
+
+    def tokens(self, prompt: int) -> FloatArray:
+        """Return what each model counts: never less than we estimate, for safety."""
+        return np.maximum(np.ceil(self._added + self._slope * prompt), prompt)
+
+
+AS_ESTIMATED: Final = Counting(np.zeros(1), np.ones(1))
+"""How models count that have told nothing yet."""
 
 
 class Measured(NamedTuple):
@@ -29,9 +55,10 @@ class Measured(NamedTuple):
     Attributes:
         cost_usd: What one attempt costs at most; nan where unknown.
         speed: Output tokens per second, measured else declared; nan where unknown.
+        counting: How the models count the tokens of a prompt.
         spent_usd: What the request's earlier attempts have cost.
         budget_usd: What the day's budget has left, or None if there is none.
-        window: Tokens that the request itself needs a window for.
+        prompt: Tokens of the longest text, as we estimate them; 0 where that is not known.
         output: Output tokens that it may ask for.
         budget_limit_usd: The whole of the day's budget.
         budget_renews_s: Seconds until it is whole again.
@@ -39,12 +66,24 @@ class Measured(NamedTuple):
 
     cost_usd: FloatArray
     speed: FloatArray
+    counting: Counting = AS_ESTIMATED
     spent_usd: float = 0.0
     budget_usd: float | None = None
-    window: int = 0
+    prompt: int = 0
     output: int = 0
     budget_limit_usd: float = np.inf
     budget_renews_s: float = 0.0
+
+    def most_tokens(self, needs: Requirements) -> float:
+        """Return what no model needs a larger window than, for a request with these demands."""
+        prompt = self.counting.most(self.prompt) if self.prompt else 0
+        return max(needs.context_length, prompt + self.output)
+
+    def tokens(self, needs: Requirements) -> FloatArray:
+        """Return how large each model's window has to be, in tokens as the model counts them."""
+        prompt = self.counting.tokens(self.prompt) if self.prompt else np.zeros(1)
+        needed = np.maximum(prompt + self.output, needs.context_length)
+        return np.broadcast_to(needed, self.cost_usd.shape)
 
 
 class _Shape:
@@ -66,7 +105,6 @@ class Screening(NamedTuple):
         needs: The demands.
         candidates: Keys that the route names, or None for all.
         measured: What the request was compared with.
-        window: Tokens of ours that fit each window, shape ``(n_arms,)``.
         excluded: Keys that the excluded names mean.
         eligible: Who meets every demand, shape ``(n_arms,)``; health is not looked at here. Do
             not write to it.
@@ -76,7 +114,6 @@ class Screening(NamedTuple):
     needs: Requirements
     candidates: tuple[str, ...] | None
     measured: Measured
-    window: FloatArray
     excluded: frozenset[str]
     eligible: BoolArray
 
@@ -86,13 +123,10 @@ class Eligibility:
 
     Attributes:
         pool: The models.
-        window: Tokens of ours that fit each window, shape ``(n_arms,)``: less than declared where
-            a model has turned out to make more tokens of a text than we estimate.
     """
 
     def __init__(self, pool: Pool, registry: ModelRegistry) -> None:
         self.pool = pool
-        self.window = pool.window
         self._registry = registry
         self._shapes: dict[tuple[object, ...], _Shape] = {}
 
@@ -108,16 +142,15 @@ class Eligibility:
         """
         excluded = self._excluded(needs) if needs.exclude_models else _NOBODY
         mask = self._mask(needs, candidates, measured)
-        return Screening(self.pool, needs, candidates, measured, self.window, excluded, mask)
+        return Screening(self.pool, needs, candidates, measured, excluded, mask)
 
     def _mask(
         self, needs: Requirements, candidates: tuple[str, ...] | None, measured: Measured
     ) -> BoolArray:
         shape = self._shape(needs, candidates)
         mask = shape.mask
-        window = max(needs.context_length, measured.window)
-        if window > _FULL * shape.min_window:
-            mask = mask & (self.window >= window)
+        if measured.most_tokens(needs) > shape.min_window:
+            mask = mask & (self.pool.window >= measured.tokens(needs))
         output = max(needs.max_tokens, measured.output)
         if output > shape.min_output:
             mask = mask & (self.pool.max_output >= output)

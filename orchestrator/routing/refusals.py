@@ -88,7 +88,7 @@ class Refusals(Mapping[str, Refusal]):
             yield code.MODEL_TYPE, (pool.types & bit) == 0
         wanted = np.uint64(needs.capabilities)
         yield code.CAPABILITY, (pool.capabilities & wanted) != wanted
-        yield code.CONTEXT_LENGTH, screening.window < max(needs.context_length, measured.window)
+        yield code.CONTEXT_LENGTH, pool.window < measured.tokens(needs)
         yield code.MAX_TOKENS, pool.max_output < max(needs.max_tokens, measured.output)
         cost, unknown = measured.cost_usd, np.isnan(measured.cost_usd)
         if needs.max_cost is not None:
@@ -141,11 +141,11 @@ class Refusals(Mapping[str, Refusal]):
         if missing:
             names = ", ".join(sorted(capability_names(missing)))
             return Refusal(code.CAPABILITY, f"it lacks {names}")
-        window = max(needs.context_length, measured.window)
-        if window > screening.window[arm]:
+        needed = measured.tokens(needs)[arm]
+        if needed > pool.window[arm]:
             return Refusal(
                 code.CONTEXT_LENGTH,
-                f"its window holds {screening.window[arm]:.0f} tokens, {window} are needed",
+                f"its window holds {pool.window[arm]:.0f} tokens, {needed:.0f} are needed",
             )
         output = max(needs.max_tokens, measured.output)
         if output > pool.max_output[arm]:

@@ -122,9 +122,11 @@ class Desk:
             )
 
 
-def refused(desk: Desk, route: str = "auto", **needs: Any) -> NoEligibleModelsError:
+def refused(
+    desk: Desk, route: str = "auto", size: Size | None = None, **needs: Any
+) -> NoEligibleModelsError:
     with pytest.raises(NoEligibleModelsError) as nobody:
-        desk.decide(route, **needs)
+        desk.decide(route, size, **needs)
     return nobody.value
 
 
@@ -465,11 +467,25 @@ def test_an_answer_that_may_not_be_long_is_not_expected_to_be():
 def test_a_model_that_counts_more_tokens_is_dearer_and_has_less_room():
     desk = Desk(model("a:x", price=Price.per_1k(1.0, 0), context_window=1000))
     for _ in range(100):
-        desk.estimator.observe("a:x", 1000, 2000)
+        desk.estimator.observe("a:x", 1000, 2050)
+        desk.estimator.observe("a:x", 10, 70)
     desk.clock.now += 2.0
 
-    assert desk.decide("auto", Size(400, 0)).decision.cost_usd == pytest.approx(0.8, rel=0.01)
-    assert refused(desk, context_length=600).refused["a:x"].code == "context_length"
+    assert desk.decide("auto", Size(400, 0)).decision.cost_usd == pytest.approx(0.85, rel=0.01)
+    assert desk.decide("auto", Size(470, 0, 470)).decision.key == "a:x"
+    assert refused(desk, size=Size(480, 0, 480)).refused["a:x"].code == "context_length"
+    assert desk.chosen(context_length=1000) == "a:x", "a window of a thousand is what is asked for"
+
+
+def test_short_chats_do_not_shrink_a_window():
+    desk = Desk(model("a:x", context_window=2048))
+    for _ in range(1000):
+        desk.estimator.observe("a:x", 8, 31)  # a template's tokens, and hardly any text
+    desk.clock.now += 2.0
+
+    assert desk.decide("auto", Size(1980, 1, 1980)).decision.key == "a:x"
+    refusal = refused(desk, size=Size(2040, 1, 2040)).refused["a:x"]
+    assert str(refusal) == "its window holds 2048 tokens, 2065 are needed"
 
 
 def test_a_speed_that_was_measured_beats_the_one_declared():

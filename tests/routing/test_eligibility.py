@@ -14,7 +14,7 @@ from orchestrator.core.model import Model, ModelSpec
 from orchestrator.core.prices import Price
 from orchestrator.core.requirements import ANYTHING, Requirements
 from orchestrator.routing.availability import Outage
-from orchestrator.routing.eligibility import Eligibility, Measured, Screening
+from orchestrator.routing.eligibility import Counting, Eligibility, Measured, Screening
 from orchestrator.routing.refusals import Refusals, refusal_table
 from orchestrator.routing.registry import ModelRegistry
 from tests.routing.pools import FEW_CAPABILITIES, PROVIDERS, TYPES, model, models
@@ -45,7 +45,8 @@ class Case:
         self.registry = ModelRegistry(declared)
         self.pool = self.registry.pool
         self.eligibility = Eligibility(self.pool, self.registry)
-        self.eligibility.window = self.pool.window / draw(st.sampled_from([1.0, 1.5, 5.0]))
+        self.added = draw(st.lists(st.sampled_from([0.0, 23.0]), min_size=n, max_size=n))
+        self.slope = draw(st.lists(st.sampled_from([0.5, 1.0, 1.5]), min_size=n, max_size=n))
         self.needs: Requirements = draw(needs_)
         keys = [m.key.text for m in declared]
         self.candidates: tuple[str, ...] | None = draw(
@@ -56,13 +57,21 @@ class Case:
         self.measured = Measured(
             np.array(draw(st.lists(costs, min_size=n, max_size=n))),
             np.array(draw(st.lists(speeds, min_size=n, max_size=n))),
+            Counting(np.array(self.added), np.array(self.slope)),
             spent_usd=draw(st.sampled_from([0.0, 0.0008])),
             budget_usd=draw(st.sampled_from([None, 0.0, 0.001, 1.0])),
-            window=draw(st.sampled_from([0, 80])),
+            prompt=draw(st.sampled_from([0, 20, 80])),
             output=draw(st.sampled_from([0, 60])),
             budget_limit_usd=1.0,
             budget_renews_s=60.0,
         )
+
+    def needed(self, arm: int) -> int:
+        """The tokens that a model needs its window for, as it counts them."""
+        prompt = self.measured.prompt
+        if prompt:
+            prompt = max(prompt, math.ceil(self.added[arm] + self.slope[arm] * prompt))
+        return max(self.needs.context_length, prompt + self.measured.output)
 
     def screen(self) -> Screening:
         return self.eligibility.screen(self.needs, self.candidates, self.measured)
@@ -85,7 +94,7 @@ def may_serve(case: Case, arm: int, spec: ModelSpec) -> bool:
         needs.provider in (None, spec.key.provider),
         spec.key.text not in excluded,
         case.candidates is None or spec.key.text in case.candidates,
-        max(needs.context_length, measured.window) <= case.eligibility.window[arm],
+        case.needed(arm) <= (spec.context_window or math.inf),
         max(needs.max_tokens, measured.output) <= (spec.max_output_tokens or math.inf),
         needs.min_speed is None or math.isnan(speed) or speed >= needs.min_speed,
     ]
@@ -146,7 +155,7 @@ def test_a_sentence_never_contradicts_its_code(declared: list[Model], data: Any)
             "other_provider": case.needs.provider != spec.key.provider,
             "model_type": case.needs.model_type not in spec.types,
             "capability": bool(case.needs.capabilities & ~spec.capabilities),
-            "context_length": case.eligibility.window[arm] < math.inf,
+            "context_length": case.needed(arm) > (spec.context_window or math.inf),
             "max_tokens": spec.max_output_tokens is not None,
             "max_cost": case.needs.max_cost is not None and not math.isnan(cost),
             "unknown_cost": math.isnan(cost),
@@ -208,12 +217,19 @@ def test_each_refusal_reads_as_a_sentence(needs: Any, facts: Any, sentence: str)
         ),
         ({"max_cost": 0.01}, {"cost_usd": NAN}, "unknown_cost", "its price is not known"),
         ({"min_speed": 20}, {"speed": 9.5}, "min_speed", "it gives 9.5 tokens/s, 20 are needed"),
+        (
+            {},
+            {"prompt": 7000, "output": 20, "counting": Counting(np.array([23.0]), np.array([1.5]))},
+            "context_length",
+            "its window holds 8192 tokens, 10543 are needed",
+        ),
         ({}, {"cost_usd": NAN, "budget_usd": 1.0}, "unknown_cost", "its price is not known"),
         ({}, {"cost_usd": 0.5, "budget_usd": 0.25}, "budget", "it may cost 0.500000 USD, 0.250000"),
     ],
 )
 def test_what_was_measured_is_told(needs: Any, measured: Any, code: str, sentence: str):
-    refusal = refusal_of(model("a:m"), Requirements.of(needs), **measured)
+    declared = model("a:m", context_window=8192)
+    refusal = refusal_of(declared, Requirements.of(needs), **measured)
 
     assert refusal is not None
     assert refusal.code == code
@@ -324,13 +340,11 @@ def test_refusals_are_counted_as_they_are_told(declared: list[Model], data: Any)
 def test_refusals_stay_as_they_were_whatever_changes_before_they_are_read():
     registry = ModelRegistry([model("a:m", context_window=100), model("b:m"), model("c:n")])
     eligibility = Eligibility(registry.pool, registry)
-    measured = Measured(np.zeros(3), np.zeros(3), window=60)
+    measured = Measured(np.zeros(3), np.zeros(3), Counting(np.zeros(3), np.full(3, 2.0)), prompt=60)
     needs = Requirements.of({"exclude_models": ["b:m"]})
     tried = {"c:n": 1.0}
-    eligibility.window = registry.pool.window / 2
     refused = Refusals(eligibility.screen(needs, None, measured), {}, tried=tried)
 
-    eligibility.window = registry.pool.window
     registry.unregister_model("b:m")
     tried.clear()
 
@@ -349,7 +363,7 @@ def test_the_refusals_of_ten_thousand_models_are_counted_by_reason():
         model(f"a:m{n}", context_window=100 if n < 7000 else None) for n in range(10_000)
     )
     eligibility = Eligibility(registry.pool, registry)
-    measured = Measured(np.zeros(10_000), np.zeros(10_000), window=5000)
+    measured = Measured(np.zeros(10_000), np.zeros(10_000), prompt=5000)
     named = tuple(registry.pool.keys[:9_999])
     mask = eligibility.screen(ANYTHING, named, measured).eligible
 

@@ -16,6 +16,9 @@ from orchestrator.testing.trace import Story, Trace
 
 # More than any answer in these worlds is long, and than the engine assumes of an unknown one.
 _LONGEST_ANSWER = 2_000
+# Where a prompt of n tokens has n over its estimate, up to 200^2 n / (200^2 + (0.3 n)^2) of them
+# may be thought to come with every request, by the priors: 333 at most, at n = 667.
+_MOST_ADDED = 400
 _DEFAULT_PROMPT = 750
 
 
@@ -112,8 +115,19 @@ def cost_bounds(arm: Arm, demand: Demand) -> tuple[float, float] | None:
     least, most = (0, _LONGEST_ANSWER) if demand.output is None else (demand.output,) * 2
     return (
         low * demand.prompt * price.input_usd + least * price.output_usd,
-        high * demand.prompt * price.input_usd + most * price.output_usd,
+        (added_tokens(arm) + high * demand.prompt) * price.input_usd + most * price.output_usd,
     )
+
+
+def added_tokens(arm: Arm) -> float:
+    """Return the most that the engine may think a model adds to a prompt, where it adds nothing.
+
+    What earlier prompts had over their estimate may as well have been added, until there were
+    several lengths of them.
+    """
+    if arm.site.kind == "plain":
+        return 0.0
+    return max(token_ratios(arm)[1] - 1.0, 0.0) * _MOST_ADDED
 
 
 def token_ratios(arm: Arm) -> tuple[float, float]:
@@ -143,7 +157,9 @@ def _may_on(
     needed = max(demand.context_length, demand.longest + (demand.output or 0))
     window = spec.context_window
     fits = window is None or needed <= window
-    surely_fits = window is None or needed * max(1.0, token_ratios(arm)[1]) <= window
+    surely_fits = window is None or (
+        added_tokens(arm) + needed * max(1.0, token_ratios(arm)[1]) <= window
+    )
     affordable = _affordable(arm, demand, trace, limit, spent_usd)
     if not fits or affordable is False:
         return False

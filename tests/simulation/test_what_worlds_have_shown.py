@@ -167,7 +167,7 @@ def test_a_continued_answer_does_not_mislead_the_estimate_of_prompts():
                 "first:first",
                 "second:second",
             ]
-            return dict(orchestrator._parts.estimator.ratios())
+            return {key: slope for key, _, slope in orchestrator._parts.estimator.lines()}
 
     # The roles and delimiters of the message that was carried over make the rest of a percent.
     assert run_simulated(main) == {"second:second": pytest.approx(1.0, abs=0.02)}
