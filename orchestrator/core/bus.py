@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeAlias, TypeVar
 
 from orchestrator.core.clock import Clock, SystemClock
 from orchestrator.core.errors import InvalidRequestError, TryLaterError
-from orchestrator.core.events import Event, EventsDropped, SubscriberFailed
+from orchestrator.core.events import Event, EventsDropped, ModelUsed, SubscriberFailed, event_types
 
 __all__ = ["EventBus", "Overflow", "Subscription", "SubscriptionOverflowError"]
 
@@ -128,7 +128,12 @@ class EventBus:
 
         The callback runs inside `publish` and must not block. What it raises becomes a
         `SubscriberFailed`.
+
+        Raises:
+            InvalidRequestError: The kind is no class of events, or the callback cannot be called.
         """
+        if not callable(callback):
+            raise InvalidRequestError(f"{callback!r} cannot be called", param="callback")
 
         def deliver(event: _E) -> object:
             return callback(event)
@@ -154,6 +159,9 @@ class EventBus:
                 and publish `EventsDropped`; ``error`` ends the subscription, whose reader then
                 gets `SubscriptionOverflowError` after the buffered events.
             name: Identifies the subscriber in events about the bus.
+
+        Raises:
+            InvalidRequestError: A kind is no class of events, or the buffer holds nothing.
         """
         if buffer < 1:
             raise InvalidRequestError(f"buffer must be at least 1, not {buffer}", param="buffer")
@@ -178,6 +186,10 @@ class EventBus:
                     self._report_failure(handler, event, error)
 
     def _add(self, kinds: tuple[type[Event], ...], deliver: _Deliver) -> None:
+        # Here, since whoever publishes could do nothing about it.
+        for kind in kinds:
+            if not (isinstance(kind, type) and issubclass(kind, Event)):
+                raise _no_kind(kind)
         self._subscribers.append((kinds, deliver))
         self._routes = {}
 
@@ -213,3 +225,12 @@ class EventBus:
                     dropped=dropped,
                 )
             )
+
+
+def _no_kind(kind: object) -> InvalidRequestError:
+    meant = event_types().get(kind) if isinstance(kind, str) else None
+    return InvalidRequestError(
+        f"{kind!r} is no class of events",
+        param="kind",
+        hint="such as orchestrator.core.events." + (meant or ModelUsed).__name__,
+    )

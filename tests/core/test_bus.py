@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -199,6 +199,38 @@ async def test_an_async_handler_that_raises_is_told_of_and_goes_on():
 
     assert seen == [1, 2]
     assert [f.error for f in failures] == ["ValueError: once"]
+    assert not bus.wants(Fact)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("model-used", "ModelUsed"),
+        ("call-failed", "CallFailed"),
+        ("nothing", "such as"),
+        (fact(1), "such as"),
+        (int, "such as"),
+    ],
+)
+def test_what_is_no_class_of_events_is_refused_where_it_is_said(kind: Any, hint: str):
+    bus = EventBus()
+
+    with pytest.raises(InvalidRequestError, match="is no class of events") as wrong:
+        bus.on(kind, print)
+    assert hint in str(wrong.value.hint)
+    with pytest.raises(InvalidRequestError, match="is no class"), bus.subscribe(Fact, kind):
+        raise AssertionError("nobody is subscribed")
+
+    bus.publish(fact(1))
+    assert not bus.wants(Fact)
+
+
+def test_what_cannot_be_called_is_no_callback():
+    bus, nothing = EventBus(), cast("Any", 5)
+
+    with pytest.raises(InvalidRequestError, match="5 cannot be called"):
+        bus.on(Fact, nothing)
+
     assert not bus.wants(Fact)
 
 
