@@ -174,22 +174,19 @@ class EventBus:
             subscription.close()
 
     async def feed(
-        self, kind: type[_E], handler: Callable[[_E], Awaitable[object]], *, buffer: int = 1024
+        self, events: Subscription[_E], handler: Callable[[_E], Awaitable[object]]
     ) -> None:
-        """Await a handler for every event of a kind, one after the other, until cancelled."""
-        name = getattr(handler, "__qualname__", repr(handler))
-        with self.subscribe(kind, buffer=buffer, name=name) as events:
-            async for event in events:
-                try:
-                    await handler(event)
-                except Exception as error:  # noqa: BLE001 - as in `publish`
-                    self._report_failure(handler, event, error)
+        """Await a handler for every event of a subscription, one after the other, to its end."""
+        async for event in events:
+            try:
+                await handler(event)
+            except Exception as error:  # noqa: BLE001 - as in `publish`
+                self._report_failure(handler, event, error)
 
     def _add(self, kinds: tuple[type[Event], ...], deliver: _Deliver) -> None:
         # Here, since whoever publishes could do nothing about it.
         for kind in kinds:
-            if not (isinstance(kind, type) and issubclass(kind, Event)):
-                raise _no_kind(kind)
+            _demand_kind(kind)
         self._subscribers.append((kinds, deliver))
         self._routes = {}
 
@@ -227,9 +224,11 @@ class EventBus:
             )
 
 
-def _no_kind(kind: object) -> InvalidRequestError:
+def _demand_kind(kind: object) -> None:
+    if isinstance(kind, type) and issubclass(kind, Event):
+        return
     meant = event_types().get(kind) if isinstance(kind, str) else None
-    return InvalidRequestError(
+    raise InvalidRequestError(
         f"{kind!r} is no class of events",
         param="kind",
         hint="such as orchestrator.core.events." + (meant or ModelUsed).__name__,

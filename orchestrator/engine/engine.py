@@ -395,12 +395,20 @@ class Engine:
         """Call a handler, plain or async, for every event of a kind while the engine runs.
 
         A plain one runs inside `EventBus.publish`; an async one in a task of its own, event by
-        event. What either raises becomes a `SubscriberFailed`.
+        event, behind a buffer of 1,024: where it falls further behind, the oldest are lost and
+        `EventsDropped` says so. What either raises becomes a `SubscriberFailed`.
+
+        Raises:
+            InvalidRequestError: The kind is no class of events, or the handler cannot be called.
+            EngineClosedError: An async handler, and the engine is not running.
         """
         if not inspect.iscoroutinefunction(handler):
             self.events.on(kind, handler)
             return
-        self._running().start_soon(self.events.feed, kind, handler)
+        tasks, name = self._running(), getattr(handler, "__qualname__", repr(handler))
+        # Subscribed here and not in the task, which begins when the loop next gets to it.
+        events = self._exits.enter_context(self.events.subscribe(kind, name=name))
+        tasks.start_soon(self.events.feed, events, handler)
 
     # ------------------------------------------------------------------------------------------
 

@@ -190,12 +190,11 @@ async def test_an_async_handler_that_raises_is_told_of_and_goes_on():
 
     done = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
-        feeding = tasks.create_task(bus.feed(Fact, handler))
-        await asyncio.sleep(0)
-        bus.publish(fact(1))
-        bus.publish(fact(2))
-        await done.wait()
-        feeding.cancel()
+        with bus.subscribe(Fact) as events:
+            tasks.create_task(bus.feed(events, handler))
+            bus.publish(fact(1))
+            bus.publish(fact(2))
+            await done.wait()
 
     assert seen == [1, 2]
     assert [f.error for f in failures] == ["ValueError: once"]

@@ -670,12 +670,27 @@ async def test_handlers_plain_and_async_hear_of_events():
     async with engine(says("a")) as orchestrator:
         orchestrator.on(ModelUsed, plain.append)
         orchestrator.on(ModelUsed, handle)
-        await asyncio.sleep(0)
         await orchestrator.generate("hi")
         assert (len(plain), len(awaited)) == (1, 0)
         await asyncio.sleep(2)
 
     assert awaited == plain
+
+
+@simulated
+async def test_an_async_handler_hears_of_what_happens_before_the_loop_gets_to_it():
+    heard = list[ModelRegistered]()
+
+    async def handle(event: ModelRegistered) -> None:
+        heard.append(event)
+
+    async with engine(says("a")) as orchestrator:
+        orchestrator.on(ModelRegistered, handle)
+        orchestrator.register_handler(LARGE, handler("hi"), "b")
+        await asyncio.sleep(1)
+
+    assert len(heard) == 1
+    assert not orchestrator.events.wants(ModelRegistered), "it ends with the engine"
 
 
 @simulated
