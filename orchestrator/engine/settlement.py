@@ -8,7 +8,7 @@ from collections.abc import Callable
 from orchestrator.core.bus import EventBus
 from orchestrator.core.clock import Clock
 from orchestrator.core.decisions import Decision
-from orchestrator.core.errors import ModelError
+from orchestrator.core.errors import ErrorClass, ModelError, UnsupportedCapabilityError
 from orchestrator.core.events import (
     BudgetExceeded,
     CallFailed,
@@ -118,13 +118,12 @@ class Settlement:
         consequence = consequence_of(error, retryable_statuses(model.provider))
         usd = 0.0 if usage is None else _usd(model, usage)
         self._settle_money(decision, usd)
-        kind = error.classification.value if isinstance(error, ModelError) else "unexpected"
+        kind = _kind(error)
         outcome = _failure(usd, usage, latency_s)
-        if consequence.try_another:
-            self._recorder.close(decision, outcome, kind)
-        else:
-            # The caller's fault is no outcome of the model.
+        if consequence.says_nothing:
             self._recorder.expire(decision, outcome, kind)
+        else:
+            self._recorder.close(decision, outcome, kind)
         for notice in self._availability.failure(
             model.spec,
             decision.ticket,
@@ -230,6 +229,12 @@ class Settlement:
 
     def _publish(self, kind: Callable[..., Event], **facts: object) -> None:
         self._bus.publish(kind(at=self._clock.monotonic(), wall=self._clock.wall(), **facts))
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, UnsupportedCapabilityError):
+        return ErrorClass.UNSUPPORTED.value
+    return error.classification.value if isinstance(error, ModelError) else "unexpected"
 
 
 def _failure(usd: float, usage: Usage | None, latency_s: float) -> Outcome:

@@ -281,7 +281,7 @@ class Availability:
         seen = self._evidence[key]
         if not by_check:
             seen.called_at = now
-        if consequence.try_another:  # if not, it was the caller's fault
+        if not consequence.says_nothing:
             kind = error.classification if isinstance(error, ModelError) else ErrorClass.UNKNOWN
             counted = consequence.counts_against_health
             seen.failures.appendleft(Failure(now, kind.value, counted, by_check))

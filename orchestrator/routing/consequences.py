@@ -33,6 +33,8 @@ class Consequence:
     """What a failure means.
 
     Attributes:
+        says_nothing: It is no outcome of the model: its statistics do not move. The request asked
+            for what is wrong, or for what this model never claimed to do well or badly.
         counts_against_health: The model's breaker counts it; otherwise it is neutral.
         try_another: Another model may do better. If not, the request ends here.
         retry_same: The same model may do better after a while.
@@ -40,6 +42,7 @@ class Consequence:
         quarantines_credential: Nothing that uses the credential is tried until it changes.
     """
 
+    says_nothing: bool = False
     counts_against_health: bool = False
     try_another: bool = False
     retry_same: bool = False
@@ -47,7 +50,8 @@ class Consequence:
     quarantines_credential: bool = False
 
 
-_THE_CALLERS_FAULT: Final = Consequence()
+_THE_CALLERS_FAULT: Final = Consequence(says_nothing=True)
+_UNSUPPORTED: Final = Consequence(says_nothing=True, try_another=True)
 _NOT_FOR_THIS_MODEL: Final = Consequence(try_another=True)
 _BROKEN: Final = Consequence(counts_against_health=True, try_another=True)
 _PASSING: Final = Consequence(counts_against_health=True, try_another=True, retry_same=True)
@@ -60,7 +64,7 @@ CONSEQUENCES: Final[Mapping[ErrorClass, Consequence]] = MappingProxyType(
         ErrorClass.CONTENT_FILTER: _THE_CALLERS_FAULT,
         ErrorClass.REQUEST_TOO_LARGE: _NOT_FOR_THIS_MODEL,
         ErrorClass.TOKEN_LIMIT: _NOT_FOR_THIS_MODEL,
-        ErrorClass.UNSUPPORTED: _NOT_FOR_THIS_MODEL,
+        ErrorClass.UNSUPPORTED: _UNSUPPORTED,
         ErrorClass.AUTHENTICATION_FAILED: Consequence(
             try_another=True, quarantines_credential=True
         ),
@@ -137,7 +141,9 @@ def consequence_of(
         if found.retry_same and refused and error.status not in retryable:
             return replace(found, retry_same=False)
         return found
-    if isinstance(error, UnsupportedCapabilityError | TryLaterError):
+    if isinstance(error, UnsupportedCapabilityError):
+        return _UNSUPPORTED
+    if isinstance(error, TryLaterError):
         return _NOT_FOR_THIS_MODEL
     if isinstance(error, RequestError) and not isinstance(error, ConfigurationError):
         return _THE_CALLERS_FAULT

@@ -295,6 +295,20 @@ async def test_the_callers_fault_ends_the_request_and_counts_against_nobody():
 
 
 @simulated
+async def test_a_parameter_that_a_model_does_not_support_says_nothing_of_its_quality():
+    unsupported = ModelResponseError("no dimensions", classification=ErrorClass.UNSUPPORTED)
+    async with engine(says("a", unsupported), says("b")) as orchestrator:
+        result = await orchestrator.generate("hi")
+
+        statistics = orchestrator.get_model_statistics()
+        health = await orchestrator.get_model_health("p:a")
+    assert result.text == "b"
+    assert (statistics["p:a"]["calls"], statistics["p:a"]["expired"]) == (0, 1)
+    assert statistics["p:b"]["calls"] == 1
+    assert not health.evidence.last_failures
+
+
+@simulated
 async def test_whatever_a_model_raises_another_model_takes_over():
     async with engine(says("a", ZeroDivisionError("on purpose")), says("b")) as orchestrator:
         result = await orchestrator.generate("hi")

@@ -33,7 +33,7 @@ from orchestrator.routing.consequences import (
     retryable_statuses,
 )
 
-CALLERS_FAULT = Consequence()
+CALLERS_FAULT = Consequence(says_nothing=True)
 NOT_FOR_THIS_MODEL = Consequence(try_another=True)
 BROKEN = Consequence(counts_against_health=True, try_another=True)
 PASSING = Consequence(counts_against_health=True, try_another=True, retry_same=True)
@@ -61,8 +61,6 @@ def test_the_callers_fault_ends_the_request_and_counts_against_nobody(kind: Erro
     [
         ModelTokenLimitError("too long"),
         ModelError("too large", classification=ErrorClass.REQUEST_TOO_LARGE),
-        ModelError("no tools", classification=ErrorClass.UNSUPPORTED),
-        UnsupportedCapabilityError("no images"),
         OverloadedError("the queue is full"),
         DeadlineExceededError("an inner engine was slow", deadline_s=1.0),
     ],
@@ -70,6 +68,18 @@ def test_the_callers_fault_ends_the_request_and_counts_against_nobody(kind: Erro
 )
 def test_what_another_model_may_manage_goes_on_and_is_neutral(error: Exception):
     assert consequence_of(error) == NOT_FOR_THIS_MODEL
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("no tools", classification=ErrorClass.UNSUPPORTED),
+        UnsupportedCapabilityError("no images"),
+    ],
+    ids=str,
+)
+def test_what_a_model_does_not_support_says_nothing_of_it_and_goes_on(error: Exception):
+    assert consequence_of(error) == Consequence(says_nothing=True, try_another=True)
 
 
 @pytest.mark.parametrize(

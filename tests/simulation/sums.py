@@ -23,8 +23,9 @@ from tests.simulation.endings import after_closing
 from tests.simulation.evidence import Evidence
 
 _ESTIMATED = ("n", "mean", "variance", "trials", "p_fail", "seconds", "speed", "pulls")
-_UNCOUNTED = ("cancelled", "invalid_request", "content_filter")
-"""Failures that are no outcome of the model: the caller went away, or it was the caller's fault.
+_UNCOUNTED = ("cancelled", "invalid_request", "content_filter", "unsupported")
+"""Failures that are no outcome of the model: the caller went away, it was the caller's fault, or
+the model never claimed to do what was asked.
 
 So is that an engine which is closed leases no model.
 """
