@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.core.errors import ConfigurationError
 from orchestrator.core.estimates import FloatArray
 from orchestrator.core.statistics import Outcome
 from orchestrator.core.views import ALL, Evidence, Memory
 
-__all__ = ["BoolArray", "Candidates", "SamplingSelector", "Selector", "UpdatedSelector"]
+__all__ = [
+    "BoolArray",
+    "Candidates",
+    "SamplingSelector",
+    "Selector",
+    "UpdatedSelector",
+    "checked_scores",
+    "demand_selector",
+]
 
 BoolArray = npt.NDArray[np.bool_]
+_PROMISED: Final = ("name", "memory", "segmented", "n_extra", "floor", "scores")
 
 
 class Candidates(NamedTuple):
@@ -117,3 +127,44 @@ class UpdatedSelector(Selector, Protocol):
             outcome: What came of the call, or None when it is rated.
         """
         ...
+
+
+def demand_selector(given: object) -> None:
+    """Take nothing for a selector that is none.
+
+    Raises:
+        ConfigurationError: It is a class, or lacks something of `Selector`.
+    """
+    if isinstance(given, type):
+        raise ConfigurationError(
+            f"{given.__name__} is a class, not a selector", hint=f"{given.__name__}()"
+        )
+    missing = [name for name in _PROMISED if not hasattr(given, name)]
+    if missing:
+        raise ConfigurationError(
+            f"{given!r} is no selector: it has no {', '.join(missing)}",
+            hint="subclass orchestrator.selectors.ModelSelector",
+        )
+
+
+def checked_scores(name: str, scores: Any, candidates: Candidates) -> FloatArray:
+    """Return the scores of somebody's selector if they are a number for each arm that may serve.
+
+    An infinite one is a number: an arm to be tried before, or after, all others.
+
+    Raises:
+        ConfigurationError: They are not.
+    """
+    eligible = candidates.eligible
+    if not (isinstance(scores, np.ndarray) and scores.dtype.kind in "fiu"):
+        raise ConfigurationError(f"selector {name!r} gave {scores!r}, not an array of scores")
+    if scores.shape != eligible.shape:
+        raise ConfigurationError(
+            f"selector {name!r} gave scores of shape {scores.shape}, not {eligible.shape}"
+        )
+    if np.isnan(scores[eligible]).any():
+        keys = [
+            candidates.keys[arm] for arm in np.flatnonzero(eligible & np.isnan(scores)).tolist()
+        ]
+        raise ConfigurationError(f"selector {name!r} gave no number to {', '.join(keys[:3])}")
+    return scores

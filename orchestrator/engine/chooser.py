@@ -242,7 +242,7 @@ class Chooser:
             scores = None
             if np.count_nonzero(eligible):
                 evidence = policy.view.evidence(ask.segment)
-                scores = policy.selector.scores(evidence, known, np.random.default_rng(0))
+                scores = policy.scores(evidence, known, np.random.default_rng(0))
                 ledger = self._exploration if policy.explores else None
                 if ledger is not None and ledger.exhausted(self._clock.wall()):
                     scores = utility(evidence, known)
@@ -337,7 +337,7 @@ class Chooser:
             scores = utility(evidence, candidates)
             floor, odds, ledger = 0.0, None, None
         else:
-            scores = selector.scores(evidence, candidates, self._generator)
+            scores = policy.scores(evidence, candidates, self._generator)
         arm, greedy = choose(scores, eligible, floor, self._rng)
         if ledger is not None:
             ledger.add(arm, believed(evidence, candidates), candidates, self._clock.wall())

@@ -24,7 +24,7 @@ from orchestrator.core.events import EngineStarted, Event
 from orchestrator.core.model import Model
 from orchestrator.core.objective import Objective
 from orchestrator.core.ports import Endpoint, ProcessLauncher, Timeouts, Transport
-from orchestrator.core.selector import Selector
+from orchestrator.core.selector import Selector, demand_selector
 from orchestrator.core.statistics import minute_of
 from orchestrator.core.tokens import TokenEstimator
 from orchestrator.core.warm_start import WarmStart
@@ -169,6 +169,7 @@ class Engine:
             raise ConfigurationError(f"node takes letters and digits only, not {self._node!r}")
         self._rng = random.Random(seed)
         self._selector = make_selector(selector) if isinstance(selector, str) else selector
+        demand_selector(self._selector)
         self._tasks: TaskGroup | None = None
         self._exits = AsyncExitStack()
 

@@ -12,10 +12,10 @@ from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.estimates import Estimates, FloatArray
 from orchestrator.core.objective import Objective, default_cost_weight
 from orchestrator.core.requirements import Requirements
-from orchestrator.core.selector import BoolArray, Candidates, Selector
+from orchestrator.core.selector import BoolArray, Candidates, Selector, checked_scores
 from orchestrator.core.statistics import minute_of
 from orchestrator.core.tokens import TokenEstimator
-from orchestrator.core.views import View
+from orchestrator.core.views import Evidence, View
 from orchestrator.engine.ask import Ask
 from orchestrator.engine.measures import Measures
 from orchestrator.engine.priors import Priors
@@ -45,6 +45,7 @@ class Policy:
     Attributes:
         odds: `SamplingSelector.odds` of a selector that samples, or None.
         explores: Whether its selector ever takes another model than the one believed best.
+        scores: `Selector.scores`, looked at before they are believed unless the selector is ours.
     """
 
     __slots__ = (
@@ -53,6 +54,7 @@ class Policy:
         "explores",
         "objective",
         "odds",
+        "scores",
         "selector",
         "view",
     )
@@ -66,10 +68,17 @@ class Policy:
         self.cost_weight = cost_weight
         self.odds = getattr(selector, "odds", None)
         self.explores = explores(selector)
+        self.scores = selector.scores if _is_ours(selector) else self._checked_scores
         # An array without axes: numpy takes half as long to multiply by it as by a number.
         self._failure_weight = (
             None if objective.failure_weight == 1 else np.array(objective.failure_weight)
         )
+
+    def _checked_scores(
+        self, evidence: Evidence, candidates: Candidates, rng: np.random.Generator
+    ) -> FloatArray:
+        found = self.selector.scores(evidence, candidates, rng)
+        return checked_scores(self.selector.name, found, candidates)
 
     def penalty(self, estimates: Estimates, cost: FloatArray) -> FloatArray:
         """Return `Objective.penalty` for costs that have been weighed already."""
@@ -351,3 +360,7 @@ class Prospects:
         self._routes_version = self._routes.version
         self._policies: dict[str, Policy] = {}
         self._kept: dict[_Key, tuple[Requirements, Route, Prospect]] = {}
+
+
+def _is_ours(selector: Selector) -> bool:
+    return type(selector).__module__.startswith("orchestrator.")

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from orchestrator.core.errors import ConfigurationError, ModelNotFoundError
 from orchestrator.core.objective import Objective
 from orchestrator.core.requirements import ANYTHING, Requirements
-from orchestrator.core.selector import Selector
+from orchestrator.core.selector import Selector, demand_selector
 from orchestrator.routing.registry import ModelRegistry
 
 __all__ = ["AFFINITY_S", "AUTO", "BY_PRIORITY", "CURRENT", "Route", "Routes"]
@@ -38,6 +38,9 @@ class Route:
         fallback: Routes or models to go on with, in order, when none of ``models`` is eligible.
         affinity_s: Seconds after an answer for which its session stays with the model that gave
             it; 0 lets no session stay. Requests that name no session are not concerned.
+
+    Raises:
+        ConfigurationError: The selector is none.
     """
 
     name: str
@@ -48,6 +51,10 @@ class Route:
     objective: Objective | None = None
     fallback: tuple[str, ...] = ()
     affinity_s: float = AFFINITY_S
+
+    def __post_init__(self) -> None:
+        if self.selector is not None:
+            demand_selector(self.selector)
 
 
 @dataclass(slots=True)
