@@ -216,6 +216,8 @@ class RequirementsSection(Section):
     """This provider's models are taken first where they are eligible."""
     allow_unknown_cost: bool = False
     """Under max_cost, let models of unknown price serve too."""
+    allow_unknown_speed: bool = True
+    """Under min_speed, let models serve whose speed is neither declared nor measured."""
 
 
 class RouteSection(Section):

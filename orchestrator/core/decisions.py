@@ -30,6 +30,7 @@ class RefusalCode(StrEnum):
     MAX_COST = "max_cost"
     UNKNOWN_COST = "unknown_cost"
     MIN_SPEED = "min_speed"
+    UNKNOWN_SPEED = "unknown_speed"
     UNHEALTHY = "unhealthy"
     COOLING = "cooling"
     CREDENTIAL = "credential"

@@ -34,6 +34,7 @@ class LimitOptions(TypedDict, total=False):
     exclude_models: Iterable[str]
     prefer: str | None
     allow_unknown_cost: bool
+    allow_unknown_speed: bool
 
 
 class RequirementOptions(LimitOptions, total=False):
@@ -58,6 +59,9 @@ class Requirements:
         provider: Only this provider's models may serve.
         prefer: This provider's models are taken first where they are eligible (not a demand).
         allow_unknown_cost: Under ``max_cost``, let models of unknown price serve too.
+        allow_unknown_speed: Under ``min_speed``, let models serve whose speed is neither declared
+            nor measured. True unless somebody says no: calls are what measures a speed, so that a
+            new pool could never begin, while the first answer settles it.
         origins: Who demanded what, in order: ``("function_calling", "request: tools")``.
     """
 
@@ -71,6 +75,7 @@ class Requirements:
     provider: str | None = None
     prefer: str | None = None
     allow_unknown_cost: bool = False
+    allow_unknown_speed: bool = True
     origins: tuple[tuple[str, str], ...] = ()
     shape: tuple[object, ...] = field(init=False, repr=False, compare=False)
     """The demands that only what models declare has to meet; masks are kept by it."""
@@ -121,8 +126,8 @@ class Requirements:
             if value is None or value == ():
                 continue
             read: Any = reader(name, value)
-            if read is False:
-                continue
+            if isinstance(read, bool) and read is getattr(ANYTHING, name):
+                continue  # as it is for everybody, so nobody's demand
             values[name] = read
             if name == "capabilities":
                 origins.extend((c, origin) for c in sorted(capability_names(read)))
@@ -162,7 +167,8 @@ class Requirements:
             exclude_models=_union(self.exclude_models, other.exclude_models),
             provider=_the_one("provider", self.provider, other.provider),
             prefer=self.prefer or other.prefer,
-            allow_unknown_cost=_allowed(self, other),
+            allow_unknown_cost=_allowed("allow_unknown_cost", "max_cost", self, other),
+            allow_unknown_speed=_allowed("allow_unknown_speed", "min_speed", self, other),
             origins=_union(self.origins, other.origins),
         )
 
@@ -205,10 +211,14 @@ def _frozen(value: Any) -> Any:
 _PLAIN: Final = frozenset({str, int, float, type(None)})
 
 
-def _allowed(a: Requirements, b: Requirements) -> bool:
-    # A side without a limit has no opinion on unknown costs.
-    opinions = [r.allow_unknown_cost for r in (a, b) if r.max_cost is not None]
-    return all(opinions) if opinions else a.allow_unknown_cost or b.allow_unknown_cost
+def _allowed(flag: str, limit: str, a: Requirements, b: Requirements) -> bool:
+    # A side without a limit has no opinion on what is unknown. Where neither has one, what is not
+    # as it is for everybody is kept.
+    opinions = [getattr(r, flag) for r in (a, b) if getattr(r, limit) is not None]
+    if opinions:
+        return all(opinions)
+    usual: bool = getattr(ANYTHING, flag)
+    return usual if usual is getattr(a, flag) is getattr(b, flag) else not usual
 
 
 def _tighter(pick: Any, a: float | None, b: float | None) -> float | None:
@@ -281,6 +291,7 @@ _READERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     "provider": lambda name, value: canonical_provider(_word(name, value)),
     "prefer": lambda name, value: canonical_provider(_word(name, value)),
     "allow_unknown_cost": _flag,
+    "allow_unknown_speed": _flag,
 }
 
 ANYTHING: Final = Requirements()

@@ -163,7 +163,10 @@ class Eligibility:
             # An unknown price is not below anything: under a cap it may not be taken.
             mask = mask & (measured.cost_usd <= measured.budget_usd)
         if needs.min_speed is not None:
-            mask = mask & ~(measured.speed < needs.min_speed)
+            if needs.allow_unknown_speed:
+                mask = mask & ~(measured.speed < needs.min_speed)
+            else:
+                mask = mask & (measured.speed >= needs.min_speed)
         return mask
 
     def _shape(self, needs: Requirements, candidates: tuple[str, ...] | None) -> _Shape:

@@ -96,6 +96,8 @@ class Refusals(Mapping[str, Refusal]):
                 yield code.UNKNOWN_COST, unknown
             yield code.MAX_COST, cost > left_usd(needs.max_cost, measured.spent_usd)
         if needs.min_speed is not None:
+            if not needs.allow_unknown_speed:
+                yield code.UNKNOWN_SPEED, np.isnan(measured.speed)
             yield code.MIN_SPEED, measured.speed < needs.min_speed
         if measured.budget_usd is not None:
             yield code.UNKNOWN_COST, unknown
@@ -167,11 +169,15 @@ class Refusals(Mapping[str, Refusal]):
                     RefusalCode.MAX_COST,
                     f"it may cost {cost:.6f} USD, {left:.6f} are allowed",
                 )
-        if needs.min_speed is not None and measured.speed[arm] < needs.min_speed:
-            return Refusal(
-                RefusalCode.MIN_SPEED,
-                f"it gives {measured.speed[arm]:.1f} tokens/s, {needs.min_speed:g} are needed",
-            )
+        if needs.min_speed is not None:
+            speed = measured.speed[arm]
+            if np.isnan(speed) and not needs.allow_unknown_speed:
+                return Refusal(RefusalCode.UNKNOWN_SPEED, "its speed is not known")
+            if speed < needs.min_speed:
+                return Refusal(
+                    RefusalCode.MIN_SPEED,
+                    f"it gives {speed:.1f} tokens/s, {needs.min_speed:g} are needed",
+                )
         return None if measured.budget_usd is None else self._budget_refusal(arm)
 
     def _budget_refusal(self, arm: int) -> Refusal | None:

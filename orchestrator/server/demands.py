@@ -132,6 +132,7 @@ _READERS: Final[dict[str, Callable[[str], Any]]] = {
     "context": orjson.loads,
     "deadline_s": float,
     "allow_unknown_cost": _flag,
+    "allow_unknown_speed": _flag,
     "on_interrupt": str,
 }
 """How a header's text becomes the value that stands in a body."""

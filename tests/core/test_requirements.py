@@ -30,6 +30,7 @@ options = st.fixed_dictionaries(
         "provider": providers,
         "prefer": providers,
         "allow_unknown_cost": st.booleans(),
+        "allow_unknown_speed": st.booleans(),
     },
 )
 requirements = options.map(Requirements.of)
@@ -69,10 +70,15 @@ def meets(model: Facts, needs: Requirements) -> bool:
                 return False
         elif model.cost_usd > needs.max_cost:
             return False
+    if needs.min_speed is not None:
+        if model.speed is None:
+            if not needs.allow_unknown_speed:
+                return False
+        elif model.speed < needs.min_speed:
+            return False
     return (
         model.capabilities & needs.capabilities == needs.capabilities
         and needs.model_type in (None, model.model_type)
-        and (needs.min_speed is None or model.speed is None or model.speed >= needs.min_speed)
         and model.window >= needs.context_length
         and model.max_output >= needs.max_tokens
         and model.name not in needs.exclude_models
@@ -144,6 +150,18 @@ def test_a_route_with_a_limit_is_not_loosened_by_a_caller_without_one():
     assert not caller.joined(route).allow_unknown_cost
 
 
+def test_an_unknown_speed_is_allowed_unless_whoever_limits_it_says_no():
+    fast, strict = {"min_speed": 20}, {"min_speed": 5, "allow_unknown_speed": False}
+    said = {"allow_unknown_speed": False}
+
+    assert Requirements.of(fast).allow_unknown_speed
+    assert not Requirements.of(strict).joined(Requirements.of(fast)).allow_unknown_speed
+    assert not Requirements.of(said).joined(Requirements.of({"provider": "p"})).allow_unknown_speed
+    assert Requirements.of(strict).describe() == strict
+    assert ("allow_unknown_speed", "caller") in Requirements.of(strict).origins
+    assert Requirements.of({**fast, "allow_unknown_speed": True}) == Requirements.of(fast)
+
+
 def test_every_demand_says_where_it_came_from():
     caller = Requirements.of({"max_cost": 1, "capabilities": ["vision", "audio"]})
     request = Requirements.of({"capabilities": ["vision"]}, "request: image part")
@@ -201,6 +219,7 @@ BAD = [
     *[("exclude_models", value) for value in NOT_LISTS],
     *[(name, value) for name in ("model_type", "provider", "prefer") for value in ("", 5, False)],
     *[("allow_unknown_cost", value) for value in (0, 1, "yes")],
+    *[("allow_unknown_speed", value) for value in (0, 1, "yes")],
     ("colour", "red"),
     ("colour", None),
 ]

@@ -33,6 +33,7 @@ needs_ = st.fixed_dictionaries(
         "exclude_models": st.lists(st.sampled_from(["a", "openai:b", "nothing"]), max_size=2),
         "provider": st.sampled_from([*PROVIDERS, "nobody"]),
         "allow_unknown_cost": st.booleans(),
+        "allow_unknown_speed": st.booleans(),
     },
 ).map(Requirements.of)
 
@@ -96,7 +97,8 @@ def may_serve(case: Case, arm: int, spec: ModelSpec) -> bool:
         case.candidates is None or spec.key.text in case.candidates,
         case.needed(arm) <= (spec.context_window or math.inf),
         max(needs.max_tokens, measured.output) <= (spec.max_output_tokens or math.inf),
-        needs.min_speed is None or math.isnan(speed) or speed >= needs.min_speed,
+        needs.min_speed is None
+        or (needs.allow_unknown_speed if math.isnan(speed) else speed >= needs.min_speed),
     ]
     if needs.max_cost is not None:
         unknown = math.isnan(cost)
@@ -159,7 +161,9 @@ def test_a_sentence_never_contradicts_its_code(declared: list[Model], data: Any)
             "max_tokens": spec.max_output_tokens is not None,
             "max_cost": case.needs.max_cost is not None and not math.isnan(cost),
             "unknown_cost": math.isnan(cost),
-            "min_speed": case.needs.min_speed is not None,
+            "min_speed": case.needs.min_speed is not None
+            and not math.isnan(case.measured.speed[arm]),
+            "unknown_speed": math.isnan(case.measured.speed[arm]),
             "budget": case.measured.budget_usd is not None and not math.isnan(cost),
         }
         assert said[refusal.code]
@@ -216,6 +220,12 @@ def test_each_refusal_reads_as_a_sentence(needs: Any, facts: Any, sentence: str)
             "it may cost 0.005000 USD, 0.000000 are allowed",
         ),
         ({"max_cost": 0.01}, {"cost_usd": NAN}, "unknown_cost", "its price is not known"),
+        (
+            {"min_speed": 20, "allow_unknown_speed": False},
+            {"speed": NAN},
+            "unknown_speed",
+            "its speed is not known",
+        ),
         ({"min_speed": 20}, {"speed": 9.5}, "min_speed", "it gives 9.5 tokens/s, 20 are needed"),
         (
             {},

@@ -22,6 +22,7 @@ HEADERS = {
     "X-Orchestrator-Context": '{"task": "code"}',
     "X-Orchestrator-Deadline-S": "2.5",
     "X-Orchestrator-Allow-Unknown-Cost": "True",
+    "X-Orchestrator-Allow-Unknown-Speed": "false",
     "X-Orchestrator-On-Interrupt": "restart",
 }
 DEMANDS = {
@@ -36,6 +37,7 @@ DEMANDS = {
     "context": {"task": "code"},
     "deadline_s": 2.5,
     "allow_unknown_cost": True,
+    "allow_unknown_speed": False,
     "on_interrupt": "restart",
 }
 
