@@ -12,6 +12,9 @@ __all__ = ["DecisionLog", "Remembered"]
 
 _DAY_MINUTES: Final = 1440
 _GROWTH: Final = 1024
+_UNRATED: Final = -1.0
+_UNUSED: Final = -2.0
+"""Stands where a quality would: nobody was called, so that there is none."""
 
 
 class Remembered(NamedTuple):
@@ -22,6 +25,7 @@ class Remembered(NamedTuple):
     key: str
     closed: bool
     quality: float | None
+    used: bool = True
 
 
 class DecisionLog:
@@ -62,7 +66,7 @@ class DecisionLog:
         self._sequence[slot] = sequence
         self._key[slot] = self._new_id(decision.key) if key is None else key
         self._segment[slot] = self._new_id(decision.segment) if segment is None else segment
-        self._quality[slot] = -1.0
+        self._quality[slot] = _UNRATED
         self._open.add(sequence)
         self._whole[sequence] = decision
         self._whole.pop(sequence - self._whole_limit, None)
@@ -79,6 +83,7 @@ class DecisionLog:
             self._names[self._key[slot]],
             sequence not in self._open,
             None if quality < 0 else quality,
+            quality != _UNUSED,
         )
 
     def whole(self, sequence: int) -> Decision | None:
@@ -92,6 +97,10 @@ class DecisionLog:
         self._open.remove(sequence)
         return True
 
+    def withdraw(self, sequence: int) -> None:
+        """Keep that nobody was called."""
+        self.rate(sequence, _UNUSED)
+
     def rate(self, sequence: int, quality: float) -> None:
         """Keep the quality that was given."""
         slot = self._slot(sequence)
@@ -100,8 +109,8 @@ class DecisionLog:
 
     def forget_qualities(self) -> None:
         """Take back every quality that was given."""
-        for slot in range(len(self._quality)):
-            self._quality[slot] = -1.0
+        for slot, quality in enumerate(self._quality):
+            self._quality[slot] = min(quality, _UNRATED)
 
     def _slot(self, sequence: int) -> int | None:
         slot = sequence % self.limit
@@ -119,4 +128,4 @@ class DecisionLog:
         for column in (self._minute, self._key, self._segment):
             column.frombytes(bytes(column.itemsize * more))
         self._sequence.extend([-1] * more)
-        self._quality.extend([-1.0] * more)
+        self._quality.extend([_UNRATED] * more)

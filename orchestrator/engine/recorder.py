@@ -137,6 +137,13 @@ class Recorder:
             for learner in self._learners:
                 learner.update(decision.key, float(outcome.ok), outcome)
 
+    def withdraw(self, decision: Decision) -> bool:
+        """Nobody will be called, so there is nothing to rate; False if the pull had ended."""
+        withdrawn = self.expire(decision)
+        if withdrawn:
+            self.log.withdraw(decision.sequence)
+        return withdrawn
+
     def expire(self, decision: Decision, outcome: Outcome = _UNUSED, error: str = "unused") -> bool:
         """The pull will never end, and counts neither way; False if it had ended already."""
         cost_usd = outcome.cost_usd
@@ -163,7 +170,7 @@ class Recorder:
             quality again does not, another one corrects the row.
 
         Raises:
-            InvalidRequestError: The quality is not a number in [0, 1].
+            InvalidRequestError: The quality is not a number in [0, 1], or nobody was called.
             UnknownDecisionError: This is no decision of ours, or it is too long ago.
         """
         if isinstance(quality, bool) or not isinstance(quality, int | float):
@@ -184,6 +191,12 @@ class Recorder:
             raise UnknownDecisionError(
                 f"no decision {decision_id!r} is remembered",
                 hint=f"this process keeps its last {self.log.limit:,} decisions for a day",
+            )
+        if not known.used:
+            raise InvalidRequestError(
+                f"decision {decision_id!r} was withdrawn before {known.key} was called",
+                param="decision_id",
+                hint="rate the decision_id of the result",
             )
         if known.quality == quality:
             return known, False

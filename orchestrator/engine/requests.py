@@ -191,7 +191,8 @@ class Requests(Engine):
         that writes to the same store.
 
         Raises:
-            InvalidRequestError: The quality is not a number in [0, 1].
+            InvalidRequestError: The quality is not a number in [0, 1], or the decision is that of a
+                selection which was never used.
             UnknownDecisionError: No decision of this id is remembered.
             StoreError: It is not remembered here, and the store cannot be asked.
         """

@@ -165,7 +165,7 @@ class Settlement:
 
     def unused(self, decision: Decision) -> None:
         """Nobody will call the chosen model."""
-        if not self._recorder.expire(decision):
+        if not self._recorder.withdraw(decision):
             return
         self._settle_money(decision, 0.0)
         self._availability.neutral(decision.key, decision.ticket, self._clock.monotonic())

@@ -95,6 +95,21 @@ async def test_a_decision_is_forgotten_after_so_many_others_or_a_day():
 
 
 @simulated
+async def test_a_selection_that_was_never_used_has_nothing_to_rate():
+    async with engine(says("a")) as orchestrator:
+        told = listen(orchestrator, FeedbackRecorded)
+        selection = await orchestrator.select_model()
+        selection.release()
+        for _ in range(2):
+            with pytest.raises(InvalidRequestError, match="withdrawn before p:a was called"):
+                await orchestrator.feedback(selection.decision.id, quality=0.9)
+            orchestrator.reset_statistics()  # which forgets qualities, not what was never called
+
+        assert orchestrator.get_model_statistics().get("p:a", {}).get("n_quality", 0) == 0
+    assert told == []
+
+
+@simulated
 async def test_feedback_may_come_before_the_answer_is_whole():
     async with engine(says("a", Turn(text="one two", every_s=1.0))) as orchestrator:
         async with orchestrator.stream("hi") as stream:
