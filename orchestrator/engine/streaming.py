@@ -12,7 +12,6 @@ from typing import Any, Literal, Self, TypeAlias, get_args
 import anyio
 
 from orchestrator.core.errors import (
-    InternalError,
     InvalidRequestError,
     ModelError,
     ModelResponseError,
@@ -85,6 +84,7 @@ class TextStream:
         self._first_token_s: float | None = None
         self._call_first_s: float | None = None
         self._result: TextResult | None = None
+        self._left = False
 
     @property
     def chosen(self) -> Chosen:
@@ -117,11 +117,16 @@ class TextStream:
         """The whole answer and how it came about, once the stream has ended.
 
         Raises:
-            InternalError: It has not ended.
+            InvalidRequestError: It has not ended, or was left before its end.
         """
-        if self._result is None:
-            raise InternalError("the stream has not ended")
-        return self._result
+        if self._result is not None:
+            return self._result
+        if self._chosen is None:
+            raise _not_entered()
+        raise InvalidRequestError(
+            "the stream was left before its end" if self._left else "the stream has not ended",
+            hint="async for chunk in stream: ... to its end",
+        )
 
     async def __aenter__(self) -> Self:
         attempts = self._attempts
@@ -151,6 +156,7 @@ class TextStream:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._left = True
         await self._abandon()
 
     def __aiter__(self) -> Self:

@@ -12,7 +12,6 @@ from orchestrator import Model, Orchestrator, Price, Timeouts
 from orchestrator.core.errors import (
     AttemptsExhaustedError,
     DeadlineExceededError,
-    InternalError,
     InvalidRequestError,
     ModelAPIError,
     ModelTimeoutError,
@@ -525,9 +524,13 @@ async def test_a_stream_has_to_be_entered_and_read():
             await anext(stream)
         with pytest.raises(InvalidRequestError, match="async with"):
             assert stream.model
+        with pytest.raises(InvalidRequestError, match="async with"):
+            _ = stream.result
         async with stream:
-            with pytest.raises(InternalError, match="has not ended"):
+            with pytest.raises(InvalidRequestError, match="has not ended"):
                 _ = stream.result
+        with pytest.raises(InvalidRequestError, match="was left before its end"):
+            _ = stream.result
         assert orchestrator.get_model_statistics()["p:a"]["opened"] == 1
 
 
