@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from orchestrator.core.decisions import Decision, parse_decision_id
-from orchestrator.core.errors import UnknownDecisionError
+from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
 from orchestrator.core.metrics import ModelMetrics
 from orchestrator.core.params import TextRequest, as_text_params
 from orchestrator.core.requirements import as_count, as_limit
@@ -130,8 +130,10 @@ class Orchestrator(Requests, Pool, LocalModels, Measuring):
 
         Raises:
             ModelNotFoundError: There is none of this name, or several.
-            InvalidRequestError: A number is negative or none at all.
+            InvalidRequestError: A number is negative or none, or success is no truth value.
         """
+        if success not in (True, False):
+            raise InvalidRequestError(f"success is true or false, not {success!r}", param="success")
         outcome = Outcome(
             bool(success),
             as_limit("cost_usd", cost_usd),

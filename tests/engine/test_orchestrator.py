@@ -1117,6 +1117,8 @@ async def test_outcomes_from_elsewhere_may_be_told():
         ({"latency_s": -1.0}, InvalidRequestError),
         ({"cost_usd": math.nan}, InvalidRequestError),
         ({"tokens_out": 1.5}, InvalidRequestError),
+        ({"success": "x"}, InvalidRequestError),
+        ({"success": None}, InvalidRequestError),
     ],
 )
 @simulated
