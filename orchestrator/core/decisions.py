@@ -12,6 +12,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.core.errors import InvalidRequestError
 from orchestrator.core.requirements import Requirements
 
 __all__ = ["Decision", "Refusal", "RefusalCode", "decision_id", "parse_decision_id"]
@@ -69,8 +70,16 @@ def decision_id(node: str, bucket: int, sequence: int) -> str:
     return f"d-{node}-{bucket:x}-{sequence:x}"
 
 
-def parse_decision_id(text: str) -> tuple[str, int, int] | None:
-    """Return (node, bucket, sequence), or None if this is not the id of a decision."""
+def parse_decision_id(text: object) -> tuple[str, int, int] | None:
+    """Return (node, bucket, sequence), or None if this is not the id of a decision.
+
+    Raises:
+        InvalidRequestError: It is not even a text.
+    """
+    if not isinstance(text, str):
+        raise InvalidRequestError(
+            f"decision_id is a text, not {type(text).__name__}", param="decision_id"
+        )
     found = _DECISION_ID.fullmatch(text)
     return None if found is None else (found[1], int(found[2], 16), int(found[3], 16))
 

@@ -191,11 +191,13 @@ class Requests(Engine):
         that writes to the same store.
 
         Raises:
-            InvalidRequestError: The quality is not a number in [0, 1], or the decision is that of a
-                selection which was never used.
+            InvalidRequestError: The quality is not a number in [0, 1], the id is no text, or it is
+                that of a selection which was never used.
             UnknownDecisionError: No decision of this id is remembered.
             StoreError: It is not remembered here, and the store cannot be asked.
+            EngineClosedError: The engine is not running.
         """
+        self._running()
         try:
             self._ratings.rate(decision_id, quality)
         except UnknownDecisionError:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from orchestrator.core.errors import (
+    EngineClosedError,
     InvalidRequestError,
     RequestError,
     UnknownDecisionError,
@@ -73,6 +74,24 @@ async def test_a_decision_that_nobody_made_is_unknown(wrong: str):
                 404,
                 True,
             )
+
+
+@pytest.mark.parametrize("wrong", [None, 5, b"d-n-1-0"])
+@simulated
+async def test_what_is_no_text_is_no_decision(wrong: Any):
+    async with engine(says("a")) as orchestrator:
+        for ask in (orchestrator.feedback(wrong, quality=0.5), told_of(orchestrator, wrong)):
+            with pytest.raises(InvalidRequestError, match="decision_id is a text, not"):
+                await ask
+
+
+@simulated
+async def test_feedback_after_the_end_is_refused_rather_than_lost():
+    async with engine(says("a")) as orchestrator:
+        result = await orchestrator.generate("hi")
+
+    with pytest.raises(EngineClosedError, match="is not running"):
+        await orchestrator.feedback(result.decision_id, quality=0.5)
 
 
 async def told_of(orchestrator: Any, decision_id: str) -> Any:
