@@ -41,8 +41,10 @@ class Counting:
         return self._most_added + self._steepest * prompt
 
     def tokens(self, prompt: int) -> FloatArray:
-        """Return what each model counts: never less than we estimate, for safety."""
-        return np.maximum(np.ceil(self._added + self._slope * prompt), prompt)
+        """Return what each model counts, shape as ``added``: never less than we estimate."""
+        tokens = self._slope * prompt
+        tokens += self._added
+        return np.maximum(np.ceil(tokens), prompt)
 
 
 AS_ESTIMATED: Final = Counting(np.zeros(1), np.ones(1))
@@ -80,10 +82,13 @@ class Measured(NamedTuple):
         return max(needs.context_length, prompt + self.output)
 
     def tokens(self, needs: Requirements) -> FloatArray:
-        """Return how large each model's window has to be, in tokens as the model counts them."""
-        prompt = self.counting.tokens(self.prompt) if self.prompt else np.zeros(1)
-        needed = np.maximum(prompt + self.output, needs.context_length)
-        return np.broadcast_to(needed, self.cost_usd.shape)
+        """Return how large each model's window has to be, in tokens as the model counts them.
+
+        Shape ``(n_arms,)``, or ``(1,)`` where all are alike.
+        """
+        tokens = self.counting.tokens(self.prompt) if self.prompt else np.zeros(1)
+        tokens += self.output
+        return np.maximum(tokens, needs.context_length) if needs.context_length else tokens
 
 
 class _Shape:

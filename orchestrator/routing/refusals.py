@@ -143,7 +143,7 @@ class Refusals(Mapping[str, Refusal]):
         if missing:
             names = ", ".join(sorted(capability_names(missing)))
             return Refusal(code.CAPABILITY, f"it lacks {names}")
-        needed = measured.tokens(needs)[arm]
+        needed = np.broadcast_to(measured.tokens(needs), len(pool))[arm]
         if needed > pool.window[arm]:
             return Refusal(
                 code.CONTEXT_LENGTH,
