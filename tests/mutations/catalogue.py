@@ -249,7 +249,7 @@ MUTATIONS = (
     Mutation(
         "windows are not looked at",
         "orchestrator.routing.eligibility:Eligibility._mask",
-        "if window > _FULL * shape.min_window:",
+        "if measured.most_tokens(needs) > shape.min_window:",
         "if False:",
         "calls_only_who_may_serve",
     ),
