@@ -72,15 +72,15 @@ async def test_a_failover_is_counted():
 
 
 async def test_an_answer_that_says_nothing_is_a_failure_and_goes_to_another_model():
-    nothing = {"messages": [{"role": "user", "content": ""}]}  # which is what the server echoes
+    nothing = [{"role": "user", "content": ""}]  # which is what the server echoes
     async with ProviderServer() as server:
         async with door_to(
             remote(server, priority=1), Scripted("m"), engine={"selector": "priority"}
         ) as door:
-            another = await door.chat(**nothing)
+            another = await door.chat(messages=nothing)
         async with door_to(remote(server), engine={"attempts": AttemptPolicy(retries=0)}) as door:
-            nobody = await door.chat(**nothing)
-            asked_for = await door.chat(**nothing, stop=["."])
+            nobody = await door.chat(messages=nothing)
+            asked_for = await door.chat(messages=nothing, stop=["."])
 
     assert (another.status, another.headers["X-Orchestrator-Attempts"]) == (200, "2")
     assert another.headers["X-Orchestrator-Model"] == "own:m"
