@@ -171,7 +171,8 @@ class Clients:
         except Exception as raised:  # noqa: BLE001 - it is written down
             error = raised
         forgotten = n_later >= self._trace.settings.decision_limit
-        self._trace.ratings.append(Rated(decision_id, rating, error, forgotten))
+        rated = Rated(decision_id, rating, error, forgotten, self._trace.closing)
+        self._trace.ratings.append(rated)
 
     def _hear(self, event: Event) -> None:
         story = self._whose(event)

@@ -90,12 +90,14 @@ class Rated:
 
     Attributes:
         forgotten: More decisions had followed this one than the engine can still rate.
+        closing: The engine was being closed by then, or had closed.
     """
 
     decision_id: str
     rating: Rating
     error: Exception | None
     forgotten: bool
+    closing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Trace:
     calls: list[ProviderCall] = field(default_factory=list)
     ratings: list[Rated] = field(default_factory=list)
     at_rest: AtRest | None = None
+    closing: bool = False
+    """Whether the engine is being closed, or has closed."""
 
     def lines(self) -> Iterator[str]:
         """Yield it as text, a line each; two runs of one seed give the same lines."""

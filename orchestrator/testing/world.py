@@ -71,6 +71,7 @@ class SimulatedWorld:
         trace = Trace(self.seed, self.settings, pool, engine)
         async with asyncio.TaskGroup() as group, engine:
             await self._live(group, trace, launcher, [route.name for route in routes])
+            trace.closing = True
         trace.at_rest = at_rest(engine, pool, launcher)
         trace.calls = calls_of(pool, ((p.resident, p.server) for p in launcher.processes))
         return trace

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from orchestrator.core.errors import InvalidRequestError, UnknownDecisionError
+from orchestrator.core.errors import EngineClosedError, InvalidRequestError, UnknownDecisionError
 from orchestrator.core.estimates import Estimates
 from orchestrator.core.events import (
     CallFailed,
@@ -73,12 +73,19 @@ def shows_what_it_knows(evidence: Evidence) -> Iterator[str]:
 
 
 def takes_ratings(evidence: Evidence) -> Iterator[str]:
-    """A quality counts once and may be corrected; nonsense and forgotten decisions are refused."""
+    """A quality counts once and may be corrected; nonsense and forgotten decisions are refused.
+
+    So is every one once the engine has closed.
+    """
     trace = evidence.trace
     n_recorded = sum(isinstance(event, FeedbackRecorded) for _, event in trace.events)
     n_changes = 0
     last: dict[str, float] = {}
     for rated in trace.ratings:
+        if isinstance(rated.error, EngineClosedError):
+            if not rated.closing:
+                yield f"{rated} failed"
+            continue
         quality = rated.rating.quality
         if not 0 <= quality <= 1:
             if not isinstance(rated.error, InvalidRequestError):
