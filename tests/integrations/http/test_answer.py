@@ -17,7 +17,7 @@ from orchestrator.integrations.http.answer import AnswerParser
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
-PACKED = gzip.compress(b"onetwo")
+PACKED = gzip.compress(b"onetwo", mtime=0)
 LIMIT = 1000
 
 
