@@ -6,6 +6,8 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+import typer
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -28,7 +30,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def note(text: str = "") -> None:
     """Say something that is not the result."""
-    console(stderr=True).print(text, markup=False)
+    typer.echo(text, err=True)  # rich, which takes 2 MB, is for tables and progress
 
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -14,7 +14,7 @@ import typer
 
 from orchestrator.cli.engine import Configured, configured
 from orchestrator.cli.options import AsJson, ConfigFile, Paid
-from orchestrator.cli.output import console, note, write_json
+from orchestrator.cli.output import note, write_json
 from orchestrator.core.errors import ModelDoesNotFitError, ModelLoadError
 
 if TYPE_CHECKING:
@@ -146,6 +146,5 @@ def _announce(
     if with_key:
         lines.append('-H "Authorization: Bearer $ORCHESTRATOR_API_KEY"')
     lines.append(f"-d {shlex.quote(_QUESTION)}")
-    out = console()
-    out.print(f"serving at {gateway.url}; try", markup=False)
-    out.print("  " + " \\\n    ".join(lines), markup=False)
+    typer.echo(f"serving at {gateway.url}; try")
+    typer.echo("  " + " \\\n    ".join(lines))
