@@ -190,7 +190,8 @@ class Recorder:
         if parsed is None or known is None or known.minute != parsed[1]:
             raise UnknownDecisionError(
                 f"no decision {decision_id!r} is remembered",
-                hint=f"this process keeps its last {self.log.limit:,} decisions for a day",
+                hint=f"a process knows its last {self.log.limit:,} decisions for a day, and its "
+                "store, if it has one, those in the log",
             )
         if not known.used:
             raise InvalidRequestError(

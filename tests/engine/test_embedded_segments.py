@@ -196,14 +196,11 @@ async def test_the_same_text_is_embedded_once_by_whom_and_however_often_it_is_as
 @simulated
 async def test_of_many_texts_the_latest_are_remembered():
     model = embedder()
-    before = module._MOST_REMEMBERED
-    module._MOST_REMEMBERED = 2  # type: ignore[misc]  # fewer texts to write
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_MOST_REMEMBERED", 2)
         async with telling(says("a"), model) as orchestrator:
             for prompt in ("one", "two", "one", "three", "one", "two"):
                 await orchestrator.generate(prompt)
-    finally:
-        module._MOST_REMEMBERED = before  # type: ignore[misc]
     assert [call.prompt for call in model.calls] == ["one", "two", "three", "two"]
 
 
